@@ -1,0 +1,30 @@
+# The suite's commands. `make run` and `make test` set up all they need themselves.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+.PHONY: help setup setup-run run test check bench lint
+
+help:      ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
+
+setup:     ## only the set-up: Redis, python3-venv, .venv with everything
+	@ops/setup.sh dev
+
+setup-run:
+	@ops/setup.sh run
+
+run: setup-run  ## the whole suite on the paper exchange; FOR=60 ends by itself with proofs; EXCHANGE_INFO=FILE KLINES=DIR for recorded input
+	@exec $(PY) ops/run_suite.py $(if $(FOR),--for $(FOR)) $(if $(EXCHANGE_INFO),--exchange-info $(EXCHANGE_INFO)) $(if $(KLINES),--klines $(KLINES))
+
+lint: setup
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
+	@git ls-files -co --exclude-standard -- '*.sh' .ci/run | xargs -r shellcheck -x
+
+test: lint ## everything, set-up included
+	@$(PY) -m pytest -n 2 --dist loadfile
+
+check: lint ## the fast part: lint, types, unit tests
+	@$(PY) -m pytest -n 2 tests/unit -m 'not slow'
+
+bench: setup  ## benchmarks: figures and ratios side by side, never a verdict
+	@$(PY) -m tests.benchmarks

@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Set up what this repository needs: Debian's redis-server and python3-venv, and the virtual environment .venv.
+# Usage: ops/setup.sh run|dev     run = what `make run` needs; dev = tests, linters and benchmarks besides
+# Says in one line what it installs; where it may not install, says what to install and ends with 1.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly WHAT=${1:-dev}
+case $WHAT in
+  run | dev) ;;
+  -h | --help) sed -n '2,4s/^# //p' "${BASH_SOURCE[0]}"; exit 0 ;;
+  *) echo "setup: '$WHAT' is not one of: run, dev" >&2; exit 1 ;;
+esac
+
+fail() { echo "setup: $*" >&2; exit 1; }
+
+# A daemon that runs as another user needs Debian's own interpreter, not one under somebody's home.
+python_for_venv() {
+  local candidate
+  for candidate in /usr/bin/python3 "$(command -v python3 || true)"; do
+    if [ -x "$candidate" ] && "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      echo "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+
+redis_is_new_enough() {
+  local version
+  version=$(redis-server --version 2>/dev/null | sed -n 's/.* v=\([0-9]*\)\..*/\1/p')
+  [ "${version:-0}" -ge 7 ]
+}
+
+missing=()
+redis_is_new_enough || missing+=(redis-server)
+python_for_venv >/dev/null || missing+=(python3 python3-venv)
+if [ "$WHAT" = dev ]; then
+  command -v shellcheck >/dev/null || missing+=(shellcheck)
+fi
+
+if [ ${#missing[@]} -gt 0 ]; then
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    fail "please install (Debian names): ${missing[*]} — then run this again"
+  fi
+  echo "setup: installing ${missing[*]} with apt-get"
+  # The package would start a server on the default port; the suite starts its own on a free one.
+  export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+  if ! { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >/tmp/quantum-setup.$$ 2>&1; then
+    cat /tmp/quantum-setup.$$ >&2
+    rm -f /tmp/quantum-setup.$$
+    fail "apt-get could not install: ${missing[*]}"
+  fi
+  rm -f /tmp/quantum-setup.$$
+  redis_is_new_enough || fail "redis-server 7.0 or newer is needed; this machine's is $(redis-server --version)"
+fi
+
+python=$(python_for_venv) || fail "Python 3.11 or newer with venv is needed"
+stamp=".venv/ready-$WHAT-$(sha256sum pyproject.toml | cut -c1-16)"
+full=".venv/ready-dev-$(sha256sum pyproject.toml | cut -c1-16)"
+if [ -e "$stamp" ] || [ -e "$full" ]; then
+  exit 0
+fi
+echo "setup: making .venv ($WHAT) with $python"
+[ -x .venv/bin/python ] || "$python" -m venv .venv
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$WHAT]" \
+  || fail "pip could not install the project's dependencies (see above)"
+touch "$stamp"

@@ -1,0 +1,76 @@
+"""A real redis-server of the test's own, on a free port of loopback, ended by its process id."""
+
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.retry import Retry
+
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
+
+
+class RedisServer:
+    """Start, stop, kill and restart one server on one port; its data survives a restart where `appendonly` is set."""
+
+    def __init__(self, *, appendonly: bool = False) -> None:
+        self.port = free_port()
+        self.directory = Path(tempfile.mkdtemp(prefix="quantum-test-redis-"))
+        self._appendonly = appendonly
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def client(self) -> Redis:
+        """Make a client whose answers are bytes and which never sends a command twice."""
+        return Redis(port=self.port, protocol=2, socket_timeout=10, retry=Retry(NoBackoff(), 0))
+
+    def start(self) -> "RedisServer":
+        """Start it and wait until it answers."""
+        appendonly = "yes" if self._appendonly else "no"
+        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", appendonly]
+        self._process = subprocess.Popen(
+            ["redis-server", *arguments, "--dir", str(self.directory), "--logfile", str(self.directory / "log")]
+        )
+        with self.client() as client:
+            wait_until(lambda: _answers(client), 10, what="redis-server to answer")
+        return self
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End it, by default cleanly; SIGKILL is a crash."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(10)
+            self._process = None
+
+    def pause(self) -> None:
+        """Freeze it: connections stay open and nothing is answered."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after `pause`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def __enter__(self) -> "RedisServer":
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop(signal.SIGKILL)
+        shutil.rmtree(self.directory)
+
+
+def _answers(client: Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except RedisConnectionError:
+        return False

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Self
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -33,7 +34,7 @@ class RedisServer:
         """Make a client whose answers are bytes and which never sends a command twice."""
         return Redis(port=self.port, protocol=2, socket_timeout=10, retry=Retry(NoBackoff(), 0))
 
-    def start(self) -> "RedisServer":
+    def start(self) -> Self:
         """Start it and wait until it answers."""
         appendonly = "yes" if self._appendonly else "no"
         arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", appendonly]
@@ -61,7 +62,7 @@ class RedisServer:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
-    def __enter__(self) -> "RedisServer":
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:

@@ -1,0 +1,99 @@
+"""Decision intelligence: buckets per minute, rolling windows, status and dead letters."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+
+import msgspec
+
+from microservices.contracts import hashes
+from microservices.contracts.fields import RawHash
+
+STATUS_KEY = "quantum:p35:status"
+DEAD_LETTER_STREAM = "quantum:p35:dead_letter"
+DEAD_LETTER_MAXLEN = 10_000
+BUCKET_TTL_S = 48 * 3600
+WINDOW_TTL_S = 24 * 3600
+TOP_MAX = 50
+OTHER = "__other__"
+UNKNOWN = "UNKNOWN"
+COUNTED_DECISIONS = ("EXECUTE", "SKIP", "BLOCKED", "ERROR")
+"""Always present in a window, 0 included."""
+NO_REASON = "none"
+HEARTBEAT_S = 10
+
+
+class Window(StrEnum):
+    """A rolling window: the current UTC minute and those before it."""
+
+    M1 = "1m"
+    M5 = "5m"
+    M15 = "15m"
+    H1 = "1h"
+
+    @property
+    def minutes(self) -> int:
+        """How many minutes it spans."""
+        return _MINUTES[self]
+
+
+_MINUTES = {Window.M1: 1, Window.M5: 5, Window.M15: 15, Window.H1: 60}
+
+
+class P35Status(msgspec.Struct, frozen=True):
+    """What the status hash says, added up over instances; identity and heartbeat are the last writer's."""
+
+    processed_total: int = 0
+    pending_estimate: int = 0
+    last_ts: int = 0
+    last_id: str = ""
+    consumer_name: str = ""
+    service_start_ts: int = 0
+    snapshot_ts: int = 0
+    dead_letter_total: int = 0
+    late_total: int = 0
+    lost_total: int = 0
+    lag: int = 0
+
+
+def bucket_key(minute: int) -> str:
+    """Name the bucket of a minute, counted in minutes since the epoch."""
+    return f"quantum:p35:bucket:{datetime.fromtimestamp(minute * 60, UTC):%Y%m%d%H%M}"
+
+
+def counts_key(window: Window) -> str:
+    """Name the decision counts of a window."""
+    return f"quantum:p35:decision:counts:{window}"
+
+
+def reasons_key(window: Window) -> str:
+    """Name the top reasons of a window."""
+    return f"quantum:p35:reason:top:{window}"
+
+
+def symbol_reasons_key(window: Window) -> str:
+    """Name the top reasons by symbol of a window."""
+    return f"quantum:p35:symbol_reason:top:{window}"
+
+
+def decision_field(decision: str) -> str:
+    """Name a decision's count inside a bucket."""
+    return f"decision:{decision}"
+
+
+def reason_field(reason: str) -> str:
+    """Name a reason's count inside a bucket."""
+    return f"reason:{reason}"
+
+
+def symbol_reason_field(symbol: str, reason: str) -> str:
+    """Name a symbol's count of a reason inside a bucket."""
+    return f"symbol_reason:{symbol}:{reason}"
+
+
+def decode_status(raw: RawHash) -> P35Status | None:
+    """Read the status hash; an empty answer is absence.
+
+    Raises:
+        Unreadable: it is there and not as the schema says.
+    """
+    return hashes.decode_or_absent(raw, P35Status, STATUS_KEY)

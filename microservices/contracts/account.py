@@ -3,10 +3,11 @@
 from urllib.parse import urlsplit
 
 import msgspec
+from redis import Redis
 
 from microservices.contracts import hashes
 from microservices.contracts.control import Mode
-from microservices.contracts.fields import RawHash
+from microservices.contracts.fields import RawHash, Unreadable
 
 KEY = "quantum:cfg:account"
 
@@ -48,3 +49,41 @@ def mismatch(bound: AccountBinding, *, mode: Mode, host: str, account: str | Non
         f"{name} {theirs[name]!r}, this service has {value!r}" for name, value in mine.items() if theirs[name] != value
     ]
     return f"this Redis belongs to another account: {KEY} says {'; '.join(different)}" if different else ""
+
+
+def bind(redis: Redis, mine: AccountBinding) -> AccountBinding:
+    """Write the binding where there is none, all of it or nothing, and return what stands there afterwards.
+
+    Only paper mode may bind by itself; elsewhere the operator does (`ops/set_account.sh`).
+
+    Raises:
+        Unreadable: what stands there is not a binding.
+    """
+    pipeline = redis.pipeline(transaction=True)
+    for name, value in hashes.encode(mine).items():
+        pipeline.hsetnx(KEY, name, value)
+    pipeline.hgetall(KEY)
+    bound = decode(pipeline.execute()[-1])
+    if bound is None:
+        raise Unreadable(KEY, "vanished while it was written")
+    return bound
+
+
+def refusal(redis: Redis, mine: AccountBinding) -> str:
+    """Say in one line why a service that trades may not start on this Redis; empty where it may.
+
+    In paper mode an unbound Redis is bound to `mine`; in any other it refuses and names the command.
+
+    Args:
+        redis: a client whose answers are bytes.
+        mine: the service's mode, its exchange host, and the account alias that the exchange names for its key.
+    """
+    try:
+        bound = decode(redis.hgetall(KEY))
+        if bound is None:
+            if mine.mode is not Mode.PAPER:
+                return f"{KEY} is not set: run ops/set_account.sh --mode {mine.mode} first"
+            bound = bind(redis, mine)
+    except Unreadable as fault:
+        return str(fault)
+    return mismatch(bound, mode=mine.mode, host=mine.host, account=mine.account)

@@ -1,4 +1,4 @@
-"""The one reader of the universe for every gate and service: three keys in one MULTI, judged by tier, failing closed."""
+"""The one reader of the universe for every gate and service: three keys in one MULTI, judged by tier, fail-closed."""
 
 from collections.abc import Iterable
 from enum import StrEnum

@@ -17,6 +17,9 @@ S = TypeVar("S", bound=msgspec.Struct)
 RawHash = Mapping[Any, Any]
 """A hash or the fields of a stream entry as redis-py answers them: bytes to bytes."""
 
+WrittenFields = dict[Any, Any]
+"""The fields of a hash or stream entry as redis-py takes them: text to text, in a type its invariant parameters accept."""
+
 
 class Unreadable(ValueError):
     """Something is there that cannot be read as its contract says. The reader treats it as absent and names it."""

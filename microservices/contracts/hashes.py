@@ -12,6 +12,7 @@ import msgspec
 from microservices.contracts.fields import (
     RawHash,
     Unreadable,
+    WrittenFields,
     bool_text,
     boolean,
     codes,
@@ -27,9 +28,9 @@ S = TypeVar("S", bound=msgspec.Struct)
 _hints: dict[type, dict[str, Any]] = {}
 
 
-def encode(struct: msgspec.Struct) -> dict[str, str]:
+def encode(struct: msgspec.Struct) -> WrittenFields:
     """Write a struct as text fields; a field that is None is left out."""
-    fields = {}
+    fields: WrittenFields = {}
     for name in struct.__struct_fields__:
         value = getattr(struct, name)
         if value is not None:

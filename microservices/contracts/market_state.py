@@ -5,7 +5,7 @@ from enum import StrEnum
 import msgspec
 
 from microservices.contracts import hashes
-from microservices.contracts.fields import RawHash
+from microservices.contracts.fields import RawHash, WrittenFields
 
 STREAM = "quantum:stream:marketstate"
 STREAM_MAXLEN = 10_000
@@ -68,7 +68,7 @@ def key(symbol: str) -> str:
     return f"quantum:marketstate:{symbol}"
 
 
-def encode(row: MarketStateRow) -> dict[str, str]:
+def encode(row: MarketStateRow) -> WrittenFields:
     """Write the hash of a symbol."""
     return (
         {name: f"{getattr(row, name):.8f}" for name in _EIGHT_DECIMALS}
@@ -83,7 +83,7 @@ def encode(row: MarketStateRow) -> dict[str, str]:
     )
 
 
-def encode_event(symbol: str, row: MarketStateRow) -> dict[str, str]:
+def encode_event(symbol: str, row: MarketStateRow) -> WrittenFields:
     """Write the stream entry of a publication."""
     encoded = encode(row)
     return {"symbol": symbol, "timestamp": str(row.ts_timestamp)} | {name: encoded[name] for name in _STREAM_FIELDS}

@@ -12,6 +12,7 @@ import msgspec
 from microservices.contracts.fields import (
     RawHash,
     Unreadable,
+    WrittenFields,
     boolean,
     codes,
     hash_text,
@@ -190,9 +191,9 @@ def decode(header: PlanHeader) -> Plan:
         raise InvalidPlan(str(fault), header.plan_id, header.symbol) from None
 
 
-def encode(fields: Mapping[str, object]) -> dict[str, str]:
+def encode(fields: Mapping[str, object]) -> WrittenFields:
     """Write a plan's fields as a strategy adds them: decimals plain, booleans as words, None left out."""
-    written = {}
+    written: WrittenFields = {}
     for name, value in fields.items():
         if isinstance(value, bool):
             written[name] = "true" if value else "false"

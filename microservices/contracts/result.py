@@ -6,7 +6,7 @@ import msgspec
 
 from microservices.contracts import hashes
 from microservices.contracts.control import Mode
-from microservices.contracts.fields import RawHash
+from microservices.contracts.fields import RawHash, WrittenFields
 from microservices.contracts.plan import Decision, Side
 
 STREAM = "quantum:stream:apply.result"
@@ -38,7 +38,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, rename={"reduce_only": "
     """Epoch seconds."""
 
 
-def encode(result: Result) -> dict[str, str]:
+def encode(result: Result) -> WrittenFields:
     """Write a result; every field of the schema is there, empty where it does not apply."""
     fields = hashes.encode(result)
     return {"side": "", "reduceOnly": ""} | fields

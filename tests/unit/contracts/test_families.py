@@ -1,0 +1,164 @@
+"""Permits, claims, candles, market state, decision keys and reasons: names and codecs of the remaining families."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from microservices.contracts import candles, claim, decision, market_state, permit, reason
+from microservices.contracts.candles import Candle
+from microservices.contracts.claim import ClaimState, OpenClaim
+from microservices.contracts.decision import Window
+from microservices.contracts.fields import Unreadable
+from microservices.contracts.market_state import MarketStateRow, Regime, Source
+from microservices.contracts.permit import Gate
+from microservices.contracts.plan import Action
+
+PERMIT = {
+    "gate": "p33",
+    "plan_id": "p1",
+    "plan_digest": "d",
+    "symbol": "BTCUSDT",
+    "mode": "paper",
+    "allow": True,
+    "safe_qty": "0.5",
+    "side": "SELL",
+    "reason": "allowed",
+    "context": {"mark_price": "60000"},
+}
+
+
+def dated(undated: bytes) -> bytes:
+    """Finish a permit as the committing script does."""
+    return undated + b',"created_at":1800000000,"expires_at_ms":1800000060000}'
+
+
+@pytest.mark.parametrize(
+    ("gate", "key"),
+    [
+        (Gate.GOVERNOR, "quantum:permit:p1"),
+        (Gate.P26, "quantum:permit:p26:p1"),
+        (Gate.P33, "quantum:permit:p33:p1"),
+    ],
+)
+def test_each_gate_has_its_own_key(gate: Gate, key: str) -> None:
+    """The three sources of permits by the names that operators know."""
+    assert permit.key(gate, "p1") == key
+
+
+def test_an_undated_permit_becomes_one_by_its_two_dates() -> None:
+    """The script only appends; what comes out is the whole contract."""
+    document = permit.decode(dated(permit.encode_undated(PERMIT)), "permit")
+    assert (document.allow, document.v, document.expires_at_ms) == (True, 1, 1800000060000)
+    assert document.context == {"mark_price": "60000"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"allow": "true"},
+        {"allow": 1},
+        {"allow": None},
+        {"safe_qty": "-1"},
+        {"safe_qty": "NaN"},
+        {"safe_qty": ""},
+        {"safe_qty": 0.5},
+        {"gate": "p34"},
+        {"mode": "demo"},
+        {"side": "LONG"},
+        {"context": "none"},
+        {"v": 2},
+    ],
+)
+def test_what_is_not_exactly_a_permit_is_none(change: dict[str, object]) -> None:
+    """Near enough is not enough (I-08)."""
+    with pytest.raises(Unreadable):
+        permit.decode(dated(permit.encode_undated(PERMIT | change)), "permit")
+
+
+def test_an_event_names_its_plan_whatever_else_it_holds() -> None:
+    """A waiting executor reads only the plan id of a wake-up."""
+    assert permit.event_plan_id({b"plan_id": b"p1", b"context": b"\xff"}, "event") == "p1"
+    with pytest.raises(Unreadable):
+        permit.event_plan_id({b"context": b"{}"}, "event")
+
+
+@given(st.text(alphabet="abcXYZ019:_.-", min_size=1, max_size=128))
+def test_a_client_order_id_is_short_and_of_the_plan_alone(plan_id: str) -> None:
+    """Binance takes at most 36 of [.A-Z:/a-z0-9_-]; the same plan always gives the same id (I-11)."""
+    assert claim.client_order_id(plan_id) == claim.client_order_id(plan_id)
+    assert len(claim.client_order_id(plan_id)) == 33
+
+
+def test_an_open_claim_reads_back() -> None:
+    """What the claim's scripts keep of an open claim."""
+    open_claim = OpenClaim("BTCUSDT", Action.OPEN, ClaimState.SENT)
+    assert claim.decode_open(claim.encode_open(open_claim), "p1") == open_claim
+
+
+def test_a_candle_has_the_schemas_letters() -> None:
+    """Other people's programs read these names."""
+    assert candles.encode(Candle(60_000, "1", "2", "0.5", "1.5", "10")) == (
+        b'{"t":60000,"o":"1","h":"2","l":"0.5","c":"1.5","v":"10"}'
+    )
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        b"",
+        b"{}",
+        b'{"t":1,"o":1,"h":"1","l":"1","c":"1","v":"1"}',
+        b'{"t":1,"o":"NaN","h":"1","l":"1","c":"1","v":"1"}',
+    ],
+)
+def test_what_is_no_candle_is_refused(rubbish: bytes) -> None:
+    """A float or a NaN is not a price."""
+    with pytest.raises(Unreadable):
+        candles.decode(rubbish, "candle")
+
+
+def test_market_state_keeps_the_schemas_decimals() -> None:
+    """Sigma and mu with 8 decimals, the rest with 6; the event holds the schema's six fields."""
+    row = MarketStateRow(
+        0.0113981, -2e-9, 0.2454, 0.2, 0.25, 0.55, 0.5, 1.1, 1.0, 7, 300, Regime.CHOP, Source.CANDLES, 5
+    )
+    written = market_state.encode(row)
+    assert (written["sigma"], written["mu"], written["ts"]) == ("0.01139810", "-0.00000000", "0.245400")
+    assert set(market_state.encode_event("BTCUSDT", row)) == {"symbol", "ts", "sigma", "mu", "regime", "timestamp"}
+    read = market_state.decode({name.encode(): value.encode() for name, value in written.items()}, "state")
+    assert read is not None
+    assert (read.regime, read.source, read.buffer_size) == (Regime.CHOP, Source.CANDLES, 300)
+
+
+def test_buckets_are_named_by_the_utc_minute() -> None:
+    """2027-01-15 08:00 UTC."""
+    assert decision.bucket_key(1_800_000_000 // 60) == "quantum:p35:bucket:202701150800"
+    assert [window.minutes for window in Window] == [1, 5, 15, 60]
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        ("symbol_not_in_allowlist:WAVESUSDT", "symbol_not_in_allowlist"),
+        ("P33 Permit Denied", "p33_permit_denied"),
+        ("", ""),
+        (":detail", ""),
+        ("é" * 70, "_" * 64),
+    ],
+)
+def test_reasons_are_normalised_to_codes(raw: str, code: str) -> None:
+    """What follows the first colon is detail; foreign letters become underscores; at most 64."""
+    assert reason.normalised(raw) == code
+
+
+@given(st.text(max_size=100))
+def test_a_code_is_its_own_normal_form(raw: str) -> None:
+    """Normalising twice changes nothing."""
+    assert reason.normalised(reason.normalised(raw)) == reason.normalised(raw)
+
+
+def test_every_reason_is_a_code_and_has_its_line() -> None:
+    """The documentation's table is generated from these."""
+    for member in reason.Reason:
+        assert reason.normalised(member) == member.value
+        assert member.line.endswith(".")

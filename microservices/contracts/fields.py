@@ -18,7 +18,7 @@ RawHash = Mapping[Any, Any]
 """A hash or the fields of a stream entry as redis-py answers them: bytes to bytes."""
 
 WrittenFields = dict[Any, Any]
-"""The fields of a hash or stream entry as redis-py takes them: text to text, in a type its invariant parameters accept."""
+"""The fields of a hash or stream entry as redis-py takes them: text to text, typed as its invariant parameters need."""
 
 
 class Unreadable(ValueError):

@@ -250,7 +250,7 @@ def test_a_deep_copy_of_the_defaults_is_an_override_to_edit() -> None:
 
 
 def test_importing_the_calculator_loads_nothing_that_reaches_outside() -> None:
-    """No process that computes market state pays for scipy, and the calculator brings no Redis, HTTP or service along."""
+    """Market state costs no process scipy, and brings no Redis, HTTP or service along."""
     listing = subprocess.run(
         [sys.executable, "-c", "import sys, ai_engine.market_state; print(*sys.modules)"],
         capture_output=True,

@@ -14,6 +14,16 @@ esac
 
 fail() { echo "setup: $*" >&2; exit 1; }
 
+# Run a command without its chatter; show it all where the command fails. Usage: quietly MESSAGE COMMAND…
+quietly() {
+  local message=$1 output
+  shift
+  if ! output=$("$@" 2>&1); then
+    echo "$output" >&2
+    fail "$message"
+  fi
+}
+
 # A daemon that runs as another user needs Debian's own interpreter, not one under somebody's home.
 python_for_venv() {
   local candidate
@@ -46,12 +56,8 @@ if [ ${#missing[@]} -gt 0 ]; then
   echo "setup: installing ${missing[*]} with apt-get"
   # The package would start a server on the default port; the suite starts its own on a free one.
   export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
-  if ! { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >/tmp/quantum-setup.$$ 2>&1; then
-    cat /tmp/quantum-setup.$$ >&2
-    rm -f /tmp/quantum-setup.$$
-    fail "apt-get could not install: ${missing[*]}"
-  fi
-  rm -f /tmp/quantum-setup.$$
+  quietly "apt-get could not install: ${missing[*]}" apt-get update -qq
+  quietly "apt-get could not install: ${missing[*]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"
   redis_is_new_enough || fail "redis-server 7.0 or newer is needed; this machine's is $(redis-server --version)"
 fi
 
@@ -63,6 +69,6 @@ if [ -e "$stamp" ] || [ -e "$full" ]; then
 fi
 echo "setup: making .venv ($WHAT) with $python"
 [ -x .venv/bin/python ] || "$python" -m venv .venv
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$WHAT]" \
-  || fail "pip could not install the project's dependencies (see above)"
+quietly "pip could not install the project's dependencies" \
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$WHAT]"
 touch "$stamp"

@@ -1,0 +1,1 @@
+"""Operator's scripts, and the suite in one window (`make run`)."""

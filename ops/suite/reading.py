@@ -1,0 +1,241 @@
+"""What the board shows, read from Redis into plain values. Reading never fails: what cannot be read is said."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+from typing import Any, TypeVar
+
+import msgspec
+from redis import Redis
+
+from microservices.contracts import candles, claim, decision, hashes, market_state, permit, position
+from microservices.contracts.control import Mode
+from microservices.contracts.decision import Window
+from microservices.contracts.fields import Unreadable
+from microservices.contracts.market_state import MarketStateRow
+from microservices.contracts.universe_reader import Allowlist, Tier, UniverseReader
+from microservices.runtime import newest_entries
+
+T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
+
+RECENT_S = 300
+EVENTS_MAX = 5_000
+TOP_REASONS = 6
+FEED_MAX_AGE_S = 120
+
+
+@dataclass(frozen=True)
+class ServiceLine:
+    """One service: whether its sign of life is young enough, and what it says of itself."""
+
+    name: str
+    ready: bool
+    says: str
+
+
+@dataclass(frozen=True)
+class PositionLine:
+    """One symbol's position at the exchange against our own ledger."""
+
+    symbol: str
+    exchange: Decimal
+    ledger: Decimal
+    mark_price: Decimal | None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether both say the same."""
+        return self.exchange == self.ledger
+
+
+@dataclass(frozen=True)
+class SuiteView:
+    """Everything the board shows, at one moment."""
+
+    at: float
+    tier: Tier
+    universe_count: int
+    universe_age_s: int
+    refused: tuple[str, ...]
+    services: tuple[ServiceLine, ...]
+    states: dict[str, MarketStateRow]
+    permits_allowed: int
+    permits_denied: Counter[str]
+    positions: tuple[PositionLine, ...]
+    decisions: dict[str, int]
+    reasons: tuple[tuple[str, int], ...]
+    faults: tuple[str, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Whether every service gives its sign of life."""
+        return all(service.ready for service in self.services)
+
+
+class SuiteReader:
+    """Read the suite's Redis for the board.
+
+    Args:
+        redis: a client whose answers are bytes.
+        publish_interval_s: how often market state is published, to judge whether it is late.
+    """
+
+    def __init__(self, redis: Redis, publish_interval_s: float) -> None:
+        self._redis = redis
+        self._publish_interval_s = publish_interval_s
+        self._universe = UniverseReader(redis, Mode.PAPER)
+        self._faults: list[str] = []
+
+    def read(self) -> SuiteView:
+        """Read it all once.
+
+        Raises:
+            redis.exceptions.RedisError: Redis is away.
+        """
+        now = time.time()
+        self._faults = []
+        self._universe.refresh()
+        allowlist = self._universe.current(now)
+        allowed, denied = self._permits(now)
+        return SuiteView(
+            at=now,
+            tier=allowlist.source,
+            universe_count=allowlist.count,
+            universe_age_s=allowlist.age_s(now),
+            refused=allowlist.refused,
+            services=tuple(self._services(now, allowlist)),
+            states=self._states(allowlist.symbols),
+            permits_allowed=allowed,
+            permits_denied=denied,
+            positions=self._positions(),
+            decisions=self._decisions(),
+            reasons=self._reasons(),
+            faults=tuple(self._faults),
+        )
+
+    def _readable(self, read: Callable[[], T | None]) -> T | None:
+        """Return what could be read, or None with the fault kept for the board."""
+        try:
+            return read()
+        except Unreadable as fault:
+            self._faults.append(str(fault))
+            return None
+
+    def _services(self, now: float, allowlist: Allowlist) -> Iterable[ServiceLine]:
+        yield ServiceLine("universe", allowlist.source is Tier.UNIVERSE, f"{allowlist.count} symbols")
+        yield self._feed(now)
+        yield self._publisher(now)
+        yield self._brain(now)
+        yield self._apply_layer(now)
+        yield self._decision_intelligence(now)
+
+    def _feed(self, now: float) -> ServiceLine:
+        row = self._status(candles.STATUS_KEY, candles.FeedStatus)
+        if row is None:
+            return _silent("candles")
+        return _heartbeat(
+            "candles", f"{row.symbols} symbols, {row.lagging} lagging", now - row.updated_at, FEED_MAX_AGE_S
+        )
+
+    def _publisher(self, now: float) -> ServiceLine:
+        row = self._status(market_state.STATUS_KEY, market_state.PublisherStatus)
+        if row is None or row.published == 0:
+            return _silent("marketstate")
+        says = f"{row.published} published, {row.skipped} skipped in {row.cycle_ms} ms"
+        return _heartbeat("marketstate", says, now - row.last_cycle_epoch, 3 * self._publish_interval_s)
+
+    def _brain(self, now: float) -> ServiceLine:
+        row = self._status(position.STATUS_KEY, position.BrainStatus)
+        if row is None or row.snapshot_age_ms < 0:
+            return _silent("brain")
+        says = f"allowlist {row.allowlist_source}, snapshot {row.snapshot_age_ms} ms old"
+        return _heartbeat("brain", says, now - row.last_ts, position.HEARTBEAT_S)
+
+    def _apply_layer(self, now: float) -> ServiceLine:
+        row = self._status(claim.STATUS_KEY, claim.ApplyStatus)
+        if row is None:
+            return _silent("apply")
+        says = f"{row.waiting} waiting, {row.open_claims} open claims"
+        return _heartbeat("apply", says, now - row.last_ts, claim.HEARTBEAT_S)
+
+    def _decision_intelligence(self, now: float) -> ServiceLine:
+        row = self._status(decision.STATUS_KEY, decision.P35Status)
+        if row is None:
+            return _silent("decisions")
+        says = f"{row.processed_total} counted, {row.lost_total} lost"
+        return _heartbeat("decisions", says, now - row.last_ts, decision.HEARTBEAT_S)
+
+    def _status(self, key: str, kind: type[S]) -> S | None:
+        return self._readable(lambda: hashes.decode_or_absent(self._redis.hgetall(key), kind, key))
+
+    def _states(self, symbols: Iterable[str]) -> dict[str, MarketStateRow]:
+        ordered = sorted(symbols)
+        answers = self._hashes(market_state.key(symbol) for symbol in ordered)
+        states = {}
+        for symbol, raw in zip(ordered, answers, strict=True):
+            row = self._readable(partial(market_state.decode, raw, symbol))
+            if row is not None:
+                states[symbol] = row
+        return states
+
+    def _permits(self, now: float) -> tuple[int, Counter[str]]:
+        since = f"{int((now - RECENT_S) * 1000)}-0"
+        allowed, denied = 0, Counter[str]()
+        for entry in newest_entries(self._redis, permit.EVENTS, count=EVENTS_MAX, since=since):
+            event = self._readable(partial(permit.decode_event, entry.fields or {}, permit.EVENTS))
+            if event is not None and event.allow:
+                allowed += 1
+            elif event is not None:
+                denied[event.reason] += 1
+        return allowed, denied
+
+    def _positions(self) -> tuple[PositionLine, ...]:
+        prefix = position.ledger_key("").encode()
+        symbols = sorted(bytes(key).removeprefix(prefix).decode() for key in self._redis.scan_iter(prefix + b"*"))
+        snapshots = self._hashes(position.snapshot_key(symbol) for symbol in symbols)
+        ledgers = self._hashes(position.ledger_key(symbol) for symbol in symbols)
+        lines = []
+        for symbol, snapshot, ledger in zip(symbols, snapshots, ledgers, strict=True):
+            line = self._readable(partial(_position_line, symbol, snapshot, ledger))
+            if line is not None and (line.exchange or line.ledger):
+                lines.append(line)
+        return tuple(lines)
+
+    def _decisions(self) -> dict[str, int]:
+        counts = self._hashes([decision.counts_key(Window.M5)])[0]
+        return {name.decode(): int(count) for name, count in counts.items()}
+
+    def _reasons(self) -> tuple[tuple[str, int], ...]:
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.zrevrange(decision.reasons_key(Window.M5), 0, TOP_REASONS - 1, withscores=True)
+        return tuple((name.decode(), int(count)) for name, count in pipeline.execute()[0])
+
+    def _hashes(self, keys: Iterable[str]) -> list[Any]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for key in keys:
+            pipeline.hgetall(key)
+        return pipeline.execute()
+
+
+def _position_line(symbol: str, raw_snapshot: Any, raw_ledger: Any) -> PositionLine:  # noqa: ANN401 - redis-py's answers
+    snapshot = position.decode_snapshot(raw_snapshot, symbol)
+    ledger = position.decode_ledger(raw_ledger, symbol)
+    return PositionLine(
+        symbol,
+        Decimal(0) if snapshot is None else snapshot.position_amt,
+        Decimal(0) if ledger is None else ledger.position_amt,
+        None if snapshot is None else snapshot.mark_price,
+    )
+
+
+def _silent(name: str) -> ServiceLine:
+    return ServiceLine(name, ready=False, says="no sign of life yet")
+
+
+def _heartbeat(name: str, says: str, age_s: float, max_age_s: float) -> ServiceLine:
+    """Judge a heartbeat; two seconds are allowed for the way it takes."""
+    return ServiceLine(name, ready=age_s <= max_age_s + 2, says=f"{says}, {max(age_s, 0):.0f} s ago")

@@ -1,12 +1,15 @@
 """Closed 1-minute candles (`quantum:candles:{symbol}`), one per open time, and the feed's status hash."""
 
+from typing import Annotated
+
 import msgspec
 
-from microservices.contracts.fields import from_json, unsigned_decimal
+from microservices.contracts.fields import Unreadable, from_json, unsigned_decimal, unsigned_text
 
 STATUS_KEY = "quantum:candles:status"
 INTERVAL_MS = 60_000
 KEPT_DEFAULT = 1_500
+_LAST_MS = 10**15
 
 
 class Candle(
@@ -44,6 +47,28 @@ def decode(raw: object, what: str) -> Candle:
     for name in ("open", "high", "low", "close", "volume"):
         unsigned_decimal(getattr(candle, name), f"{what} {name}")
     return candle
+
+
+class _Close(msgspec.Struct, frozen=True, rename={"open_ms": "t", "close": "c"}):
+    open_ms: Annotated[int, msgspec.Meta(ge=0, le=_LAST_MS)]
+    close: str
+
+
+_close_decoder = msgspec.json.Decoder(_Close)
+
+
+def decode_close(raw: bytes, what: str) -> tuple[int, float]:
+    """Read the open time in ms and the close alone, for whoever reads many candles for statistics.
+
+    Raises:
+        Unreadable: not the JSON of a candle, or the close is not a plain decimal.
+    """
+    try:
+        candle = _close_decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unreadable(what, str(error)) from None
+    unsigned_text(candle.close, f"{what} close")
+    return candle.open_ms, float(candle.close)
 
 
 class FeedStatus(msgspec.Struct, frozen=True):

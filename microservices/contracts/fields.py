@@ -88,13 +88,22 @@ def matching(value: str, pattern: re.Pattern[str], what: str) -> str:
     return value
 
 
-def unsigned_decimal(value: str, what: str) -> Decimal:
-    """Read a quantity or price: up to 20 digits, up to 20 decimals, no sign, no exponent.
+def unsigned_text(value: str, what: str) -> str:
+    """Return decimal text as it is: up to 20 digits, up to 20 decimals, no sign, no exponent.
 
     Raises:
         Unreadable: anything else, NaN and Infinity included.
     """
-    return Decimal(matching(value, _UNSIGNED, what))
+    return matching(value, _UNSIGNED, what)
+
+
+def unsigned_decimal(value: str, what: str) -> Decimal:
+    """Read a quantity or price written as `unsigned_text` allows.
+
+    Raises:
+        Unreadable: anything else.
+    """
+    return Decimal(unsigned_text(value, what))
 
 
 def signed_decimal(value: str, what: str) -> Decimal:

@@ -117,6 +117,16 @@ def test_what_is_no_candle_is_refused(rubbish: bytes) -> None:
         candles.decode(rubbish, "candle")
 
 
+@pytest.mark.parametrize(
+    "rubbish", [b"", b"{}", b"\xff", b'{"t":1,"c":1.5}', b'{"t":1,"c":"NaN"}', b'{"t":9e99,"c":"1"}']
+)
+def test_a_close_alone_is_read_as_strictly_as_the_whole_candle(rubbish: bytes) -> None:
+    """Whoever reads closes for statistics meets the same refusals."""
+    assert candles.decode_close(candles.encode(Candle(60_000, "1", "2", "0.5", "1.5", "10")), "candle") == (60_000, 1.5)
+    with pytest.raises(Unreadable):
+        candles.decode_close(rubbish, "candle")
+
+
 def test_market_state_keeps_the_schemas_decimals() -> None:
     """Sigma and mu with 8 decimals, the rest with 6; the event holds the schema's six fields."""
     row = MarketStateRow(

@@ -5,6 +5,7 @@ Hash of `quantum:exchange:backoff`: `weight_until_ms` (used weight over 80 %), `
 script only ever raises a value.
 """
 
+from collections.abc import Sequence
 from enum import Enum
 
 from redis import Redis
@@ -78,7 +79,7 @@ class SharedBackoff:
         pipeline.hmget(self._key, level.value)
         pipeline.time()
         values, (seconds, microseconds) = pipeline.execute()
-        now_ms = seconds * 1000 + microseconds // 1000
+        now_ms = int(seconds) * 1000 + int(microseconds) // 1000
         return max(0, _latest_ms(values) - now_ms) / 1000
 
     def wait_until_ms(self, level: BackoffLevel) -> int:
@@ -94,7 +95,7 @@ class SharedBackoff:
         _RAISE(self._redis, keys=[self._key], args=[field, until, self._by])
 
 
-def _latest_ms(values: list[bytes | None]) -> int:
+def _latest_ms(values: Sequence[bytes | str | None]) -> int:
     latest = 0
     for value in values:
         if value is not None:

@@ -60,7 +60,7 @@ class _DeadlineReader(io.RawIOBase):
         left = remaining_s()
         if left is not None:
             self._socket.settimeout(left)
-        count: int | None = self._raw.readinto(buffer)  # type: ignore[attr-defined] # SocketIO has it; typeshed says IO
+        count: int | None = self._raw.readinto(buffer)
         return count
 
     def close(self) -> None:

@@ -6,14 +6,15 @@ No error carries a URL, a signature, a key or another library's message, which w
 """
 
 from microservices.exchange import codes
+from microservices.runtime import Away
 
 _MAX_TEXT = 200
 
 SERVICE_UNAVAILABLE = ("Service Unavailable.", "Service Unavailable")
 
 
-class ExchangeError(Exception):
-    """Something between us and the exchange went wrong.
+class ExchangeError(Away):
+    """Something between us and the exchange went wrong; a loop that meets it tries again after a pause.
 
     Args:
         request: method and path, e.g. `GET /fapi/v1/klines`; never the query, which is signed.

@@ -5,7 +5,7 @@
 -- ARGV[2]  "+N": until N ms from now; "next_minute": until one second into the next full minute
 -- ARGV[3]  the service that raises it
 --
--- Times are Redis's own. A field that is not a number counts as unset. Returns 1 where the field was raised, else 0.
+-- Times are Redis's own. A field that is not 1 to 15 digits counts as unset. Returns 1 where the field was raised, else 0.
 -- The key is never expired: a time that has passed holds nobody up.
 local now = redis.call('TIME')
 local now_ms = tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)
@@ -15,8 +15,8 @@ if ARGV[2] == 'next_minute' then
 else
   until_ms = now_ms + tonumber(ARGV[2])
 end
-local standing = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0') or 0
-if until_ms <= standing then
+local standing = redis.call('HGET', KEYS[1], ARGV[1])
+if standing and #standing <= 15 and standing:match('^%d+$') and until_ms <= tonumber(standing) then
   return 0
 end
 redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', until_ms), 'by', ARGV[3])

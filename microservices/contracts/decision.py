@@ -19,6 +19,10 @@ UNKNOWN = "UNKNOWN"
 COUNTED_DECISIONS = ("EXECUTE", "SKIP", "BLOCKED", "ERROR")
 """Always present in a window, 0 included."""
 NO_REASON = "none"
+DISTINCT_REASONS = "distinct:reason"
+"""Bucket field: how many reason codes the bucket holds, without `none` and `__other__`."""
+DISTINCT_SYMBOL_REASONS = "distinct:symbol_reason"
+"""Bucket field: how many symbol breakdowns the bucket holds, without `__other__`."""
 HEARTBEAT_S = 10
 
 
@@ -53,6 +57,16 @@ class P35Status(msgspec.Struct, frozen=True):
     late_total: int = 0
     lost_total: int = 0
     lag: int = 0
+    repeated_total: int = 0
+    """Deliveries of what had been counted before (a group set back by hand): acked, not counted."""
+    entries_base: int | None = None
+    """The stream's entries-added that the totals start behind: base + counted + dead letters + lost + open = added."""
+    stream_added: int = 0
+    """The stream's entries-added when it was last looked at."""
+    stream_last_id: str = ""
+    """The stream's last generated id when it was last looked at."""
+    settled_through: str = ""
+    """Everything up to this id was counted, put aside or lost, and is never counted again."""
 
 
 def bucket_key(minute: int) -> str:

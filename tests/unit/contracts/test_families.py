@@ -146,6 +146,14 @@ def test_buckets_are_named_by_the_utc_minute() -> None:
     assert [window.minutes for window in Window] == [1, 5, 15, 60]
 
 
+def test_a_status_without_recorded_figures_knows_no_base() -> None:
+    """Absent figures are absent: nothing is judged lost against a base of zero."""
+    assert decision.decode_status({}) is None
+    status = decision.decode_status({b"processed_total": b"7", b"last_id": b"5-0"})
+    assert status is not None
+    assert (status.processed_total, status.entries_base, status.settled_through) == (7, None, "")
+
+
 @pytest.mark.parametrize(
     ("raw", "code"),
     [

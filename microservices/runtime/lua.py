@@ -1,0 +1,64 @@
+"""Lua scripts that are shipped as files beside the code that runs them."""
+
+import hashlib
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any, Protocol, Self
+
+from redis.exceptions import NoScriptError
+
+Argument = str | bytes | int
+
+
+class Commands(Protocol):
+    """What a script needs of a client or a pipeline."""
+
+    def execute_command(self, *args: object) -> object:
+        """Send one command, or queue it."""
+
+
+class LuaScript:
+    """One script: called by its digest, sent whole only where the server does not know it.
+
+    Args:
+        source: the script's text.
+        name: its file's name, for messages.
+    """
+
+    def __init__(self, source: str, name: str) -> None:
+        self.source = source
+        self.name = name
+        self.sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+    @classmethod
+    def load(cls, package: str, name: str) -> Self:
+        """Read a script from the files of a package, as `LuaScript.load(__package__, "commit.lua")`.
+
+        Raises:
+            FileNotFoundError: the package has no file of that name.
+        """
+        return cls(resources.files(package).joinpath(name).read_text(encoding="utf-8"), name)
+
+    def __call__(self, redis: Commands, keys: Sequence[str | bytes] = (), args: Sequence[Argument] = ()) -> Any:  # noqa: ANN401 (an answer is whatever the script gives)
+        """Run it and return its raw answer.
+
+        It is sent a second time, as text, only where the server answered that it does not know the digest, and so
+        certainly has not run it. A lost reply is the caller's: nothing is repeated.
+        """
+        try:
+            return redis.execute_command("EVALSHA", self.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            return redis.execute_command("EVAL", self.source, len(keys), *keys, *args)
+
+    def add_to(self, pipeline: Commands, keys: Sequence[str | bytes] = (), args: Sequence[Argument] = ()) -> None:
+        """Queue a call by digest on a pipeline.
+
+        The server must know the script: call `upload` once before the first pipeline, and again where the pipeline
+        raised NoScriptError (a restarted server knows none), then send the whole pipeline again. A NoScriptError means
+        that this call did not run; what else stood in the pipeline may have, and must bear being sent twice.
+        """
+        pipeline.execute_command("EVALSHA", self.sha, len(keys), *keys, *args)
+
+    def upload(self, redis: Commands) -> None:
+        """Make the server know the script, for pipelines."""
+        redis.execute_command("SCRIPT LOAD", self.source)

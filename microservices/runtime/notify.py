@@ -1,0 +1,74 @@
+"""Tell systemd how this process is: readiness, a status line, the watchdog (sd_notify(3)), without its library."""
+
+import logging
+import os
+import socket
+from collections.abc import Mapping
+
+from microservices.runtime.log import printable
+
+logger = logging.getLogger(__name__)
+
+STATUS_LENGTH = 400  # characters; systemctl shows one line, and a datagram is bounded
+
+
+class Notifier:
+    """Send messages to the socket that systemd names; without one, do nothing.
+
+    Args:
+        environ: where NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID are looked up.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        address = environ.get("NOTIFY_SOCKET", "")
+        # A leading @ stands for the zero byte of an abstract socket's name.
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        self._socket: socket.socket | None = None
+        if self._address:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            self._socket.setblocking(False)
+        self._status = ""
+        self.watchdog_s = _watchdog_s(environ)
+
+    def ready(self) -> None:
+        """Say that the start is over."""
+        self._send("READY=1")
+
+    def stopping(self) -> None:
+        """Say that the end has begun."""
+        self._send("STOPPING=1")
+
+    def watchdog(self) -> None:
+        """Say that every loop makes progress."""
+        self._send("WATCHDOG=1")
+
+    def status(self, line: str) -> None:
+        """Show one human line in `systemctl status`; an unchanged line is not sent again."""
+        line = printable(line)[:STATUS_LENGTH]
+        if line != self._status:
+            self._status = line
+            self._send(f"STATUS={line}")
+
+    def close(self) -> None:
+        """Close the socket; later messages go nowhere."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _send(self, message: str) -> None:
+        if self._socket is None:
+            return
+        try:
+            self._socket.sendto(message.encode(), self._address)
+        except OSError as error:  # a lost message is repeated by the next one; the daemon must not stop for it
+            logger.debug("systemd was not notified: %s", error)
+
+
+def _watchdog_s(environ: Mapping[str, str]) -> float | None:
+    """Give the watchdog's time in seconds, None where it is off or meant for another process."""
+    text = environ.get("WATCHDOG_USEC", "")
+    if not text.isdecimal() or int(text) == 0:
+        return None
+    if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    return int(text) / 1e6

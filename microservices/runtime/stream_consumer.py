@@ -1,0 +1,210 @@
+"""Read a stream as one consumer of a group, so that nothing is left behind and a lost group is found again."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
+
+from redis import Redis
+from redis.exceptions import ResponseError
+
+from microservices.runtime.lua import LuaScript
+
+logger = logging.getLogger(__name__)
+
+LONGEST_BLOCK_MS: Final = 2_000  # below the connection's timeout of 6 s, and within the time a stop may take
+LARGEST_BATCH: Final = 10_000
+TAKE_OVER_AT_ONCE: Final = 100  # entries per script, so that none holds up Redis for others
+TAKE_OVER_EVERY: Final = 0.5  # of the idle time: an entry is taken over at most this much later than it could be
+MOST_GROUPS_MADE: Final = 3  # per read; a group that vanishes faster is somebody's mistake
+_GROUP_IS_LOST: Final = ("NOGROUP", "UNBLOCKED")
+TAKE_OVER: Final = LuaScript.load(__package__, "stream_take_over.lua")
+
+
+class Entry(NamedTuple):
+    """One entry of a stream: its id, and its fields as they came, or None where the body was trimmed away."""
+
+    id: str
+    fields: Mapping[bytes, bytes] | None
+
+
+class StreamConsumer:
+    """Hand out batches: own pending entries first, then those of dead consumers, then new ones.
+
+    Args:
+        redis: a client whose answers are bytes.
+        stream: the stream's key.
+        group: the group; made where it is missing, with the stream.
+        consumer: this consumer's name, the same after a restart.
+        batch: entries per batch at most, 1 to 10,000.
+        block_ms: how long an empty stream is waited for, 0 (not at all) to 2,000.
+        start_id: asked whenever the group must be made: the id behind which it begins.
+        claim_idle_ms: take over what another consumer has left pending for so long; None never does.
+        on_group_created: called after the group was made, with True where this consumer had seen it before and it was
+            lost. It is called again before the next read where it raised.
+        monotonic: seconds, for the pause between two rounds of taking over.
+
+    Raises:
+        ValueError: a bound is exceeded.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        stream: str,
+        group: str,
+        consumer: str,
+        *,
+        batch: int,
+        block_ms: int,
+        start_id: Callable[[], str],
+        claim_idle_ms: int | None = None,
+        on_group_created: Callable[[bool], None] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not 1 <= batch <= LARGEST_BATCH:
+            raise ValueError(f"batch must be from 1 to {LARGEST_BATCH}, not {batch}")
+        if not 0 <= block_ms <= LONGEST_BLOCK_MS:
+            raise ValueError(f"block_ms must be from 0 to {LONGEST_BLOCK_MS}, not {block_ms}")
+        if claim_idle_ms is not None and claim_idle_ms < 1:
+            raise ValueError(f"claim_idle_ms must be at least 1, not {claim_idle_ms}")
+        self._redis = redis
+        self._stream = stream
+        self._group = group
+        self._consumer = consumer
+        self._batch = batch
+        self._block_ms = block_ms
+        self._start_id = start_id
+        self._claim_idle_ms = claim_idle_ms
+        self._on_group_created = on_group_created
+        self._monotonic = monotonic
+        self._group_ready = False
+        self._seen_group = False
+        self._making = False
+        self._untold: bool | None = None
+        self._start_again()
+
+    @contextmanager
+    def batch(self) -> Iterator[list[Entry]]:
+        """Give the next batch; an empty one says that a read of new entries found none.
+
+        The caller acks what it has done, in its own scripts. What it has not acked when it leaves in good order is not
+        given again by this object (another run, or an error, gives it again). Leaving with an exception, or failing to
+        read, makes the next batch start again with the own pending entries.
+        """
+        again = True
+        try:
+            yield self._read()
+            again = False
+        finally:
+            if again:
+                self._start_again()
+
+    def pending_estimate(self) -> int:
+        """Count what the group has handed out and nobody has acked, over all consumers; 0 without a group."""
+        pending = self._group_info().get("pending")
+        return int(pending) if pending is not None else 0
+
+    def lag(self) -> int | None:
+        """Count what the group has yet to hand out; None where Redis cannot tell, or without a group."""
+        lag = self._group_info().get("lag")
+        return int(lag) if lag is not None else None
+
+    def _start_again(self) -> None:
+        self._own_cursor: str | None = "0"
+        self._take_over_from = "-"
+        self._take_over_at = float("-inf")
+
+    def _read(self) -> list[Entry]:
+        for _ in range(MOST_GROUPS_MADE):
+            try:
+                self._ensure_group()
+                return self._read_own() or self._take_over() or self._read_new()
+            except ResponseError as error:
+                if not str(error).startswith(_GROUP_IS_LOST):
+                    raise
+                self._group_ready = False
+                self._start_again()
+        raise ResponseError(
+            f"group {self._group} of {self._stream} was lost {MOST_GROUPS_MADE} times while it was read"
+        )
+
+    def _ensure_group(self) -> None:
+        """Make the group where it is missing, and tell the service where this call made it."""
+        if self._group_ready:
+            return
+        if self._untold is None:
+            self._untold = self._make_group()
+        if self._untold is not None and self._on_group_created is not None:
+            self._on_group_created(self._untold)
+        self._untold = None
+        self._making = False
+        self._group_ready = self._seen_group = True
+
+    def _make_group(self) -> bool | None:
+        """Make the group; give None where it is there already, else whether it had been there before."""
+        start_id = self._start_id()
+        # A reply may be lost: the group that the next try finds is then taken for our own.
+        was_making, self._making = self._making, True
+        try:
+            self._redis.xgroup_create(self._stream, self._group, start_id, mkstream=True)
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+            if not was_making:
+                return None
+        logger.info("Made group %s on %s behind %s", self._group, self._stream, start_id)
+        return self._seen_group
+
+    def _read_own(self) -> list[Entry]:
+        """Read the next of what is pending for this consumer, until there is no more."""
+        if self._own_cursor is None:
+            return []
+        entries = self._xreadgroup(self._own_cursor, None)
+        self._own_cursor = entries[-1].id if entries else None
+        return entries
+
+    def _take_over(self) -> list[Entry]:
+        """Take over the next of what others have left; a finished round is followed by a pause."""
+        if self._claim_idle_ms is None or self._monotonic() < self._take_over_at:
+            return []
+        answer = TAKE_OVER(
+            self._redis,
+            [self._stream],
+            [
+                self._group,
+                self._consumer,
+                self._claim_idle_ms,
+                self._take_over_from,
+                min(self._batch, TAKE_OVER_AT_ONCE),
+            ],
+        )
+        last_id = answer[0].decode()
+        self._take_over_from = f"({last_id}" if last_id else "-"
+        if not last_id:
+            self._take_over_at = self._monotonic() + self._claim_idle_ms / 1000 * TAKE_OVER_EVERY
+        return [Entry(entry_id.decode(), _pairs(values)) for entry_id, values in answer[1]]
+
+    def _read_new(self) -> list[Entry]:
+        return self._xreadgroup(">", self._block_ms or None)
+
+    def _xreadgroup(self, after: str, block_ms: int | None) -> list[Entry]:
+        answer: Any = self._redis.xreadgroup(
+            self._group, self._consumer, {self._stream: after}, count=self._batch, block=block_ms
+        )
+        # XADD always stores a field, so that an entry without any is one whose body is gone.
+        return [Entry(entry_id.decode(), fields or None) for _, entries in answer for entry_id, fields in entries]
+
+    def _group_info(self) -> dict[str, Any]:
+        try:
+            groups = self._redis.xinfo_groups(self._stream)
+        except ResponseError as error:
+            if "no such key" in str(error):
+                return {}
+            raise
+        return next((dict(group) for group in groups if group["name"] == self._group.encode()), {})
+
+
+def _pairs(values: list[bytes] | None) -> dict[bytes, bytes] | None:
+    return dict(zip(values[::2], values[1::2], strict=True)) if values else None

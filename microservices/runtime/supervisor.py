@@ -1,0 +1,196 @@
+"""The main thread of a daemon: waits for signals, watches the loops, talks to systemd, and ends in time."""
+
+import logging
+import select
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis import Redis
+
+from microservices.runtime.clock import Clock
+from microservices.runtime.daemon import Loop, LoopRunner, Service, Trouble, attempt, log_error
+from microservices.runtime.errors import LeaseHeld, is_redis_away, one_line
+from microservices.runtime.notify import Notifier
+from microservices.runtime.redis_connection import require_version
+from microservices.runtime.settings import EXIT_CODE, SettingError
+
+logger = logging.getLogger(__name__)
+
+LOOK_S = 0.5  # how often the loops are looked at
+STATUS_EVERY_S = 2.0
+JOIN_S = 1.5  # for all loops together
+CLOSE_S = 0.8  # for the service's own last words; with the joins well under the 5 s that systemd gives
+END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Supervisor:
+    """Run a service until a signal, a refusal or a lost thread ends it.
+
+    Args:
+        service: what to run.
+        redis: asked for its version before the service prepares.
+        place: names Redis in status lines.
+        stop: set when the end begins.
+        clock: measures waits.
+        notifier: systemd.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        redis: Redis,
+        place: str,
+        stop: threading.Event,
+        clock: Clock,
+        notifier: Notifier,
+    ) -> None:
+        self._service = service
+        self._redis = redis
+        self._place = place
+        self._stop = stop
+        self._clock = clock
+        self._notifier = notifier
+        self._runners: list[LoopRunner] = []
+        self._end: Exception | None = None
+        self._hung = ""
+        self._bell, self._bell_end = socket.socketpair()
+        self._watchdog_every_s = min(STATUS_EVERY_S, (notifier.watchdog_s or STATUS_EVERY_S * 4) / 4)
+
+    def run(self) -> int:
+        """Keep the service going; return the exit code."""
+        with ring_on_signals(self._bell_end):
+            self._start(Loop("prepare", self._prepare), until_success=True)
+            self._notifier.ready()
+            status_at = watchdog_at = float("-inf")
+            while not self._rung(min(LOOK_S, self._watchdog_every_s)) and self._all_alive():
+                now = self._clock.monotonic()
+                if now - watchdog_at >= self._watchdog_every_s and self._all_progress():
+                    watchdog_at = now
+                    self._notifier.watchdog()
+                if now - status_at >= STATUS_EVERY_S:
+                    status_at = now
+                    self._notifier.status(self.status())
+            return self._leave()
+
+    def stuck(self) -> bool:
+        """Tell whether a loop's thread is still in a call that did not end in time."""
+        return any(runner.thread.is_alive() for runner in self._runners)
+
+    def status(self) -> str:
+        """Say in one line how the daemon is."""
+        troubles = [(runner.loop.name, trouble) for runner in self._runners if (trouble := runner.trouble)]
+        now = self._clock.monotonic()
+        for _, trouble in troubles:
+            if is_redis_away(trouble.error):
+                return f"waiting for Redis {self._place}, {now - trouble.since:.0f} s"
+        said = [_said(name, trouble, now) for name, trouble in troubles]
+        if not self._runners[0].done.is_set():
+            return "; ".join(said) or "starting"
+        line, error = attempt(self._service.status_line)
+        return "; ".join([*said, str(line) if error is None else f"status line: {one_line(error)}"])
+
+    def _prepare(self) -> float:
+        require_version(self._redis)
+        self._service.prepare()
+        for loop in self._service.loops():
+            self._start(loop)
+        return 0.0
+
+    def _start(self, loop: Loop, *, until_success: bool = False) -> LoopRunner:
+        runner = LoopRunner(loop, self._stop, self._clock, self._ended, until_success=until_success)
+        self._runners.append(runner)
+        runner.start()
+        return runner
+
+    def _ended(self, error: Exception) -> None:
+        """Take note of what a loop cannot go on with, and wake the main thread."""
+        self._end = self._end or error
+        self._stop.set()
+        self._bell_end.send(b"\0")
+
+    def _rung(self, timeout_s: float) -> bool:
+        """Wait for a signal or a loop's end."""
+        return bool(select.select([self._bell], [], [], timeout_s)[0])
+
+    def _all_alive(self) -> bool:
+        dead = [runner.loop.name for runner in self._runners if not runner.is_alive()]
+        if dead and not self._stop.is_set():
+            self._end = RuntimeError(f"the thread of {', '.join(dead)} ended by itself")
+            logger.error("%s: stopping", self._end)
+        return not dead
+
+    def _all_progress(self) -> bool:
+        hung = ", ".join(runner.loop.name for runner in self._runners if not runner.makes_progress())
+        if hung and hung != self._hung:
+            logger.error("No progress in %s: the watchdog is no longer fed", hung)
+        self._hung = hung
+        return not hung
+
+    def _leave(self) -> int:
+        """End the loops and the service within a bounded time."""
+        self._stop.set()
+        self._notifier.stopping()
+        until = self._clock.monotonic() + JOIN_S
+        for runner in self._runners:
+            runner.loop.wake.set()
+        for runner in self._runners:
+            runner.thread.join(max(0.0, until - self._clock.monotonic()))
+        if late := [runner.loop.name for runner in self._runners if runner.thread.is_alive()]:
+            logger.warning("Leaving while %s still waits in a call", ", ".join(late))
+        _close(self._service)
+        self._bell.close()
+        self._bell_end.close()
+        return self._exit_code()
+
+    def _exit_code(self) -> int:
+        if self._end is None:
+            return 0
+        return EXIT_CODE if isinstance(self._end, SettingError) else 1
+
+
+@contextmanager
+def ring_on_signals(bell: socket.socket) -> Iterator[None]:
+    """Have SIGTERM and SIGINT write a byte to `bell` while this lasts, and do nothing else.
+
+    The interpreter writes it in the signal's own context, whichever thread it interrupts; an Event set by a Python
+    handler could deadlock with the main thread's own wait for it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    bell.setblocking(False)
+    old_fd = signal.set_wakeup_fd(bell.fileno(), warn_on_full_buffer=False)
+    old_handlers = {number: signal.signal(number, _note_nothing) for number in END_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in old_handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(old_fd)
+
+
+def _note_nothing(number: int, frame: object) -> None:
+    """Leave the signal to the byte that the interpreter writes."""
+
+
+def _said(name: str, trouble: Trouble, now: float) -> str:
+    error = trouble.error
+    text = f"waiting for {error}" if isinstance(error, LeaseHeld) else f"{name}: {one_line(error)}"
+    return f"{text}, {now - trouble.since:.0f} s"
+
+
+def _close(service: Service) -> None:
+    """Let the service close, in a thread of its own: a connection that hangs must not hold up the end."""
+
+    def close() -> None:
+        _, error = attempt(service.close)
+        if error is not None:
+            log_error("close: ", error, "leaving all the same")
+
+    thread = threading.Thread(target=close, name="close", daemon=True)
+    thread.start()
+    thread.join(CLOSE_S)

@@ -4,22 +4,19 @@
 It shows what a strategy of your own does: read market state, add plans to `quantum:stream:apply.plan`, read how they
 ended from `quantum:stream:apply.result`. It never talks to the exchange, and is no advice.
 
-Usage: demo_plans.py [--positions 3] [--hold-s 15] [--notional-usdt 30]
-Environment: REDIS_HOST, REDIS_PORT, REDIS_DB, TRADING_MODE (must be paper).
+Settings: TRADING_MODE (must be paper), DEMO_POSITIONS, DEMO_HOLD_S, DEMO_NOTIONAL_USDT, REDIS_*.
 """
 
-import argparse
-import os
+import logging
 import sys
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
+from typing import Annotated
 
+from msgspec import Meta
 from redis import Redis
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.retry import Retry
 
 from microservices.contracts import account, candles, market_state, plan, result, universe
 from microservices.contracts.control import Mode
@@ -27,11 +24,39 @@ from microservices.contracts.fields import Unreadable
 from microservices.contracts.market_state import MarketStateRow, Regime
 from microservices.contracts.plan import Action, Decision, Side
 from microservices.contracts.universe_reader import UniverseReader
+from microservices.runtime import (
+    CommonSettings,
+    Context,
+    Loop,
+    Refused,
+    SettingError,
+    run,
+    streams,
+)
+
+logger = logging.getLogger(__name__)
 
 TICK_S = 0.5
 RETRY_S = 3.0
+REST_UNTRADEABLE_S = 60.0
 MAX_NOTIONAL_USDT = Decimal(150)
+MINIMUM_MARGIN = Decimal("1.1")
+"""An open is at least this many times the exchange's minimum, so that a falling price does not refuse it."""
 RESULTS_PER_READ = 100
+
+
+class Settings(CommonSettings, frozen=True, kw_only=True):
+    """What the demonstration is told."""
+
+    trading_mode: Mode
+    demo_positions: Annotated[int, Meta(ge=1, le=10)] = 3
+    demo_hold_s: Annotated[float, Meta(gt=0)] = 15.0
+    demo_notional_usdt: Annotated[Decimal, Meta(gt=0)] = Decimal(30)
+
+    def __post_init__(self) -> None:
+        """Refuse anything but paper."""
+        if self.trading_mode is not Mode.PAPER:
+            raise SettingError("TRADING_MODE", self.trading_mode, "paper: demo_plans works in no other mode")
 
 
 @dataclass
@@ -48,36 +73,62 @@ class Holding:
     retry_at: float = 0.0
 
 
-@dataclass
 class Demo:
-    """The strategy: one `tick` reads results, closes what was held long enough or left its regime, opens what trends."""
+    """The strategy. One tick reads results, closes what was held long enough or left its regime, opens what trends.
 
-    redis: Redis
-    positions: int
-    hold_s: float
-    notional_usdt: Decimal
-    holdings: dict[str, Holding] = field(default_factory=dict)
-    rested: dict[str, float] = field(default_factory=dict)
-    last_result_id: str = "$"
+    Args:
+        redis: a client whose answers are bytes.
+        settings: how many positions, how large, how long.
+    """
 
-    def tick(self, now: float) -> None:
-        """Do one round."""
+    def __init__(self, redis: Redis, settings: Settings) -> None:
+        self._redis = redis
+        self._settings = settings
+        self._universe = UniverseReader(redis, Mode.PAPER)
+        self._holdings: dict[str, Holding] = {}
+        self._rested: dict[str, float] = {}
+        self._last_result_id = ""
+
+    def prepare(self) -> None:
+        """Look where it is, and from where on results are its own.
+
+        Raises:
+            Refused: this Redis does not belong to a paper account.
+        """
+        bound = account.decode(self._redis.hgetall(account.KEY))
+        if bound is not None and bound.mode is not Mode.PAPER:
+            raise Refused(f"{account.KEY} says mode {bound.mode}: demo_plans works in paper mode only")
+        self._last_result_id = streams.last_id(self._redis, result.STREAM)
+
+    def loops(self) -> Sequence[Loop]:
+        """Give its one loop."""
+        return (Loop("plans", lambda: self.tick(time.time())),)
+
+    def status_line(self) -> str:
+        """Say what it holds."""
+        return f"{len(self._holdings)} positions"
+
+    def close(self) -> None:
+        """Leave the positions as they are: they belong to the account."""
+
+    def tick(self, now: float) -> float:
+        """Do one round; return the seconds until the next."""
         self._read_results(now)
         states = self._states(now)
-        for holding in list(self.holdings.values()):
+        for holding in list(self._holdings.values()):
             if not holding.awaiting and now >= holding.retry_at:
                 self._close_if_due(holding, states.get(holding.symbol), now)
         for symbol in by_trend(states):
-            if len(self.holdings) >= self.positions:
-                return
-            if symbol not in self.holdings and now >= self.rested.get(symbol, 0.0):
+            if len(self._holdings) >= self._settings.demo_positions:
+                break
+            if symbol not in self._holdings and now >= self._rested.get(symbol, 0.0):
                 self._open(symbol, states[symbol], now)
+        return TICK_S
 
     def _states(self, now: float) -> dict[str, MarketStateRow]:
-        reader = UniverseReader(self.redis, Mode.PAPER)
-        reader.refresh()
-        symbols = sorted(reader.current(now).symbols)
-        pipeline = self.redis.pipeline(transaction=False)
+        self._universe.refresh()
+        symbols = sorted(self._universe.current(now).symbols)
+        pipeline = self._redis.pipeline(transaction=False)
         for symbol in symbols:
             pipeline.hgetall(market_state.key(symbol))
         states = {}
@@ -85,7 +136,7 @@ class Demo:
             try:
                 row = market_state.decode(raw, symbol)
             except Unreadable as fault:
-                print(f"demo: {fault}", flush=True)
+                logger.warning("%s", fault)
                 continue
             if row is not None:
                 states[symbol] = row
@@ -94,21 +145,21 @@ class Demo:
     def _open(self, symbol: str, state: MarketStateRow, now: float) -> None:
         quantity = self._quantity(symbol)
         if quantity is None:
-            self.rested[symbol] = now + 60
+            self._rested[symbol] = now + REST_UNTRADEABLE_S
             return
         side = Side.BUY if state.mu >= 0 else Side.SELL
         holding = Holding(symbol, side, now)
-        self.holdings[symbol] = holding
+        self._holdings[symbol] = holding
         fields = {"action": Action.OPEN, "side": side, "reduceOnly": False, "qty": quantity}
         self._add(holding, fields, f"regime_{state.regime}", now)
 
     def _close_if_due(self, holding: Holding, state: MarketStateRow | None, now: float) -> None:
         held_s = now - holding.opened_at
         left_regime = state is not None and state.regime is Regime.MR
-        if held_s < self.hold_s / 2 and not left_regime:
+        if held_s < self._settings.demo_hold_s / 2 and not left_regime:
             return
         side = Side.SELL if holding.side is Side.BUY else Side.BUY
-        full = left_regime or held_s >= self.hold_s
+        full = left_regime or held_s >= self._settings.demo_hold_s
         if not full and holding.halved:
             return
         holding.closing, holding.halved = full, True
@@ -119,13 +170,13 @@ class Demo:
         holding.awaiting = f"demo-{holding.symbol}-{fields['action']}-{int(now * 1000)}"
         header = {"plan_id": holding.awaiting, "symbol": holding.symbol, "decision": Decision.EXECUTE}
         footer = {"source": "demo_plans", "reason_codes": why, "timestamp": f"{now:.3f}"}
-        self.redis.xadd(plan.STREAM, plan.encode(header | fields | footer))
-        print(f"demo: {fields['action']} {fields['side']} {holding.symbol} ({why})", flush=True)
+        self._redis.xadd(plan.STREAM, plan.encode(header | fields | footer))
+        logger.info("%s %s %s (%s)", fields["action"], fields["side"], holding.symbol, why)
 
     def _quantity(self, symbol: str) -> Decimal | None:
-        """Size an open: the wished notional, at least a tenth above the exchange's minimum; None where that is too much."""
-        newest = self.redis.zrange(candles.key(symbol), -1, -1)
-        rules = self.redis.hget(universe.INSTRUMENTS_KEY, symbol)
+        """Size an open: the wished notional, or a little above the exchange's minimum; None where that is too much."""
+        newest = self._redis.zrange(candles.key(symbol), -1, -1)
+        rules = self._redis.hget(universe.INSTRUMENTS_KEY, symbol)
         if not newest or rules is None:
             return None
         try:
@@ -134,34 +185,30 @@ class Demo:
         except Unreadable:
             return None
         step = Decimal(instrument.step_size)
-        notional = max(self.notional_usdt, Decimal(instrument.min_notional) * Decimal("1.1"))
+        notional = max(self._settings.demo_notional_usdt, Decimal(instrument.min_notional) * MINIMUM_MARGIN)
         steps = (notional / price / step).to_integral_value(ROUND_CEILING)
         quantity = max(steps * step, Decimal(instrument.min_qty))
         return quantity if quantity * price <= MAX_NOTIONAL_USDT else None
 
     def _read_results(self, now: float) -> None:
-        if self.last_result_id == "$":
-            newest = self.redis.xrevrange(result.STREAM, count=1)
-            self.last_result_id = newest[0][0].decode() if newest else "0"
-            return
-        for entry_id, raw in self.redis.xrange(result.STREAM, f"({self.last_result_id}", count=RESULTS_PER_READ):
-            self.last_result_id = entry_id.decode()
+        for entry in streams.entries_after(self._redis, result.STREAM, self._last_result_id, count=RESULTS_PER_READ):
+            self._last_result_id = entry.id
             try:
-                self._take(result.decode(raw, "result"), now)
+                self._take(result.decode(entry.fields or {}, result.STREAM), now)
             except Unreadable as fault:
-                print(f"demo: {fault}", flush=True)
+                logger.warning("%s", fault)
 
     def _take(self, ended: result.Result, now: float) -> None:
-        holding = self.holdings.get(ended.symbol)
+        holding = self._holdings.get(ended.symbol)
         if holding is None or holding.awaiting != ended.plan_id:
             return
         holding.awaiting = ""
-        print(f"demo: {ended.plan_id} {ended.decision} {ended.error or ended.quantity}", flush=True)
+        logger.info("%s %s %s", ended.plan_id, ended.decision, ended.error or ended.quantity)
         opening = "-OPEN-" in ended.plan_id
         gone = ended.error == "no_position"
         if (opening and not ended.executed) or gone or (holding.closing and ended.executed):
-            del self.holdings[ended.symbol]
-            self.rested[ended.symbol] = now + self.hold_s
+            del self._holdings[ended.symbol]
+            self._rested[ended.symbol] = now + self._settings.demo_hold_s
         elif not ended.executed:
             holding.retry_at = now + RETRY_S
 
@@ -172,43 +219,10 @@ def by_trend(states: dict[str, MarketStateRow]) -> list[str]:
     return sorted(candidates, key=lambda symbol: (states[symbol].p_trend, symbol), reverse=True)
 
 
-def why_not_paper(redis: Redis) -> str:
-    """Say why this is no paper suite; empty where it is one."""
-    if os.environ.get("TRADING_MODE") != Mode.PAPER:
-        return f"TRADING_MODE is {os.environ.get('TRADING_MODE')!r}"
-    bound = account.decode(redis.hgetall(account.KEY))
-    return f"{account.KEY} says mode {bound.mode}" if bound is not None and bound.mode is not Mode.PAPER else ""
-
-
-def main() -> int:
-    """Run until stopped; exit 1 where this is not paper mode."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--positions", type=int, default=3)
-    parser.add_argument("--hold-s", type=float, default=15.0)
-    parser.add_argument("--notional-usdt", type=Decimal, default=Decimal(30))
-    arguments = parser.parse_args()
-    redis = Redis(
-        host=os.environ.get("REDIS_HOST", "127.0.0.1"),
-        port=int(os.environ.get("REDIS_PORT", "6379")),
-        db=int(os.environ.get("REDIS_DB", "0")),
-        protocol=2,
-        socket_timeout=5,
-        retry=Retry(NoBackoff(), 0),
-    )
-    demo = Demo(redis, arguments.positions, arguments.hold_s, arguments.notional_usdt)
-    while True:
-        try:
-            if refusal := why_not_paper(redis):
-                print(f"demo_plans works in paper mode only: {refusal}", file=sys.stderr)
-                return 1
-            demo.tick(time.time())
-        except (RedisConnectionError, RedisTimeoutError) as away:
-            print(f"demo: Redis is away: {away}", flush=True)
-        time.sleep(TICK_S)
+def build(context: Context[Settings]) -> Demo:
+    """Make the strategy from its settings and connection."""
+    return Demo(context.redis, context.settings)
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(run("quantum-demo-plans", Settings, build))

@@ -13,7 +13,7 @@ from microservices.contracts import account, control
 from microservices.contracts.account import AccountBinding
 from microservices.contracts.control import Mode
 from microservices.exchange import ExchangeError, SignedClient
-from microservices.runtime import CommonSettings, SystemClock, connect
+from microservices.runtime import CommonSettings, Secret, SystemClock, connect
 from ops.suite.board import render
 from ops.suite.layout import PUBLISH_INTERVAL_S, Layout
 from ops.suite.proofs import prove
@@ -58,9 +58,12 @@ class Conductor:
 
     def _run(self) -> str:
         settings = CommonSettings(redis_port=self._layout.redis_port)
-        with connect(settings) as redis:
+        with connect(settings, "quantum-run") as redis:
             exchange = SignedClient(
-                self._layout.paper_url, self._layout.api_key, self._layout.api_secret, clock=SystemClock()
+                self._layout.paper_url,
+                Secret(self._layout.api_key),
+                Secret(self._layout.api_secret),
+                clock=SystemClock(),
             )
             if fault := self._prepare(redis, exchange):
                 return fault

@@ -17,7 +17,7 @@ from microservices.contracts.decision import Window
 from microservices.contracts.fields import Unreadable
 from microservices.contracts.market_state import MarketStateRow
 from microservices.contracts.universe_reader import Allowlist, Tier, UniverseReader
-from microservices.runtime import newest_entries
+from microservices.runtime import streams
 
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
@@ -185,7 +185,7 @@ class SuiteReader:
     def _permits(self, now: float) -> tuple[int, Counter[str]]:
         since = f"{int((now - RECENT_S) * 1000)}-0"
         allowed, denied = 0, Counter[str]()
-        for entry in newest_entries(self._redis, permit.EVENTS, count=EVENTS_MAX, since=since):
+        for entry in streams.newest_entries(self._redis, permit.EVENTS, count=EVENTS_MAX, since=since):
             event = self._readable(partial(permit.decode_event, entry.fields or {}, permit.EVENTS))
             if event is not None and event.allow:
                 allowed += 1

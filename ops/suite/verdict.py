@@ -10,7 +10,7 @@ from microservices.contracts import claim, decision, permit, plan, position, res
 from microservices.contracts.fields import Unreadable
 from microservices.contracts.result import Result
 from microservices.exchange import ExchangeError, SignedClient
-from microservices.runtime import entry_of, newest_entries
+from microservices.runtime import streams
 
 RESULTS_MAX = 5_000
 EVENTS_MAX = 20_000
@@ -52,7 +52,7 @@ def counted_once(redis: Redis) -> Check:
 
 
 def _executed(redis: Redis) -> Iterator[Result]:
-    for entry in newest_entries(redis, result.STREAM, count=RESULTS_MAX):
+    for entry in streams.newest_entries(redis, result.STREAM, count=RESULTS_MAX):
         ended = result.decode(entry.fields or {}, result.STREAM)
         if ended.executed:
             yield ended
@@ -71,7 +71,7 @@ def _follow(redis: Redis, exchange: SignedClient, name: str, executed: Iterable[
 
 
 def _plan_of(redis: Redis, ended: Result) -> plan.Plan | None:
-    entry = entry_of(redis, plan.STREAM, ended.plan_entry_id)
+    entry = streams.entry_of(redis, plan.STREAM, ended.plan_entry_id)
     return None if entry is None else plan.decode(plan.decode_header(entry.id, entry.fields or {}))
 
 
@@ -97,7 +97,7 @@ def _trace(redis: Redis, exchange: SignedClient, planned: plan.Plan, ended: Resu
 
 
 def _permitted(redis: Redis, planned: plan.Plan) -> bool:
-    for entry in newest_entries(redis, permit.EVENTS, count=EVENTS_MAX):
+    for entry in streams.newest_entries(redis, permit.EVENTS, count=EVENTS_MAX):
         event = permit.decode_event(entry.fields or {}, permit.EVENTS)
         if event.plan_entry_id == planned.entry_id:
             return event.allow

@@ -11,7 +11,7 @@ from enum import Enum
 from redis import Redis
 
 from microservices.exchange.errors import Throttled
-from microservices.runtime import LuaScript
+from microservices.runtime import Away, LuaScript
 
 # REQUEST_WEIGHT of USDⓈ-M futures, per IP address and minute:
 # https://developers.binance.com/docs/derivatives/usds-margined-futures/general-info and `rateLimits` of exchangeInfo.
@@ -29,7 +29,7 @@ class BackoffLevel(Enum):
     ORDERS = ("banned_until_ms",)
 
 
-class BackoffUnreadable(ValueError):
+class BackoffUnreadable(Away):
     """The hash holds something that is no time; whoever reads it must assume that it may not ask."""
 
 

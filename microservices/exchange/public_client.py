@@ -7,12 +7,15 @@ import msgspec
 from microservices.exchange.answers import decode
 from microservices.exchange.backoff import SharedBackoff
 from microservices.exchange.errors import BadAnswer
+from microservices.exchange.exchange_time import ExchangeTime
 from microservices.exchange.models import Kline, PremiumIndex
 from microservices.exchange.signing import query_string
 from microservices.exchange.transport import TIMEOUT_DEFAULT_S, Transport
 from microservices.runtime import Clock
 
 KLINES_LIMIT_MAX = 1_500
+
+_TIME_TIMEOUT_S = 2.0
 
 
 class _ServerTime(msgspec.Struct, rename="camel"):
@@ -38,11 +41,28 @@ class PublicClient:
         backoff: SharedBackoff | None = None,
     ) -> None:
         self._transport = Transport(base_url, timeout_s=timeout_s, clock=clock, backoff=backoff)
+        self._time = ExchangeTime(clock, lambda: self.server_time_ms(timeout_s=min(timeout_s, _TIME_TIMEOUT_S)))
 
     @property
     def used_weight(self) -> int | None:
         """Request weight of this IP address in the running minute, as the newest answer said; None before one did."""
         return self._transport.used_weight
+
+    def exchange_time_ms(self) -> int:
+        """Tell the exchange's time in epoch ms, by the kept offset; asks it only where there is none or it is old.
+
+        Raises:
+            ExchangeError: it was never measured and cannot be now.
+        """
+        return self._time.now_ms()
+
+    def sync_time(self) -> None:
+        """Measure the offset of the exchange's clock now.
+
+        Raises:
+            ExchangeError: the exchange did not tell its time.
+        """
+        self._time.refresh()
 
     def ping(self) -> None:
         """Reach the exchange (Test-Connectivity; weight 1).

@@ -10,7 +10,6 @@ from microservices.exchange import codes
 from microservices.exchange.answers import decode
 from microservices.exchange.backoff import SharedBackoff
 from microservices.exchange.errors import BadAnswer, Rejected
-from microservices.exchange.exchange_time import ExchangeTime
 from microservices.exchange.models import Account, Balance, Order, OrderRequest, PositionRow
 from microservices.exchange.public_client import PublicClient
 from microservices.exchange.signing import signed_query
@@ -19,7 +18,6 @@ from microservices.runtime import Clock, Secret
 
 ORDER_RECV_WINDOW_MS = 2_000
 READ_RECV_WINDOW_MS = 5_000
-_TIME_TIMEOUT_S = 2.0
 
 T = TypeVar("T")
 
@@ -31,8 +29,8 @@ class _PositionMode(msgspec.Struct, rename="camel"):
 class SignedClient(PublicClient):
     """Account, positions and orders of one key; may be used by several threads.
 
-    The timestamps are the exchange's time by a kept offset (`ExchangeTime`), measured anew every ten minutes and
-    after a refused timestamp; no call is repeated by itself.
+    The timestamps are the exchange's time by the kept offset, which a refused timestamp makes it measure anew; no call
+    is repeated by itself.
 
     Args:
         base_url: scheme, host and port, checked by `check_host`.
@@ -56,23 +54,6 @@ class SignedClient(PublicClient):
         super().__init__(base_url, clock=clock, timeout_s=timeout_s, backoff=backoff)
         self._key = key
         self._secret = secret
-        self._time = ExchangeTime(clock, lambda: self.server_time_ms(timeout_s=min(timeout_s, _TIME_TIMEOUT_S)))
-
-    def exchange_time_ms(self) -> int:
-        """Tell the exchange's time in epoch ms, by the kept offset; asks it only where there is none or it is old.
-
-        Raises:
-            ExchangeError: it was never measured and cannot be now.
-        """
-        return self._time.now_ms()
-
-    def sync_time(self) -> None:
-        """Measure the offset of the exchange's clock now.
-
-        Raises:
-            ExchangeError: the exchange did not tell its time.
-        """
-        self._time.refresh()
 
     def position_risk(self, *, timeout_s: float | None = None) -> list[PositionRow]:
         """Fetch all positions, flat ones included (trade/rest-api/Position-Information-V2; weight 5).

@@ -27,7 +27,8 @@ def main() -> int:
     arguments = _arguments()
     logs = LOG_FOLDER / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
     logs.mkdir(parents=True)
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    # Keys and reasons come from outside: nothing in them is markup.
+    console = Console(width=None if sys.stdout.isatty() else WIDTH, markup=False, highlight=False)
     scratch = Path(tempfile.mkdtemp(prefix="quantum-run-"))
     try:
         layout = make_layout(scratch, arguments.exchange_info, arguments.klines)
@@ -42,7 +43,7 @@ def main() -> int:
         shutil.rmtree(scratch, ignore_errors=True)
     fault = fault or conductor.fault
     if fault:
-        console.print(f"FAIL  {fault}; see {logs}/", style="bold red", markup=False, highlight=False)
+        console.print(f"FAIL  {fault}; see {logs}/", style="bold red")
         return 1
     return 0
 

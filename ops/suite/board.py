@@ -40,10 +40,10 @@ def _services(view: SuiteView) -> Table:
     return table
 
 
-def _market(view: SuiteView) -> Table:
+def _market(view: SuiteView) -> Group:
     regimes = Counter(state.regime.value for state in view.states.values())
     counts = "  ".join(f"{regime} {regimes.get(regime, 0)}" for regime in Regime)
-    table = _table(f"MARKET STATE    {len(view.states)} symbols: {counts}", "symbol")
+    table = _table("symbol")
     for column in ("σ/candle", "μ/candle", "TS", "regime", "p", "buffer", "age s"):
         table.add_column(column, justify="right")
     for symbol in _shown_states(view):
@@ -53,7 +53,7 @@ def _market(view: SuiteView) -> Table:
         numbers = (f"{state.sigma:.6f}", f"{state.mu:+.6f}", f"{state.ts:.3f}")
         age = f"{view.at - state.ts_timestamp:.0f}"
         table.add_row(symbol, *numbers, regime, f"{probability:.0%}", str(state.buffer_size), age)
-    return table
+    return _titled(f"MARKET STATE    {len(view.states)} symbols: {counts}", table)
 
 
 def _shown_states(view: SuiteView) -> list[str]:
@@ -67,37 +67,42 @@ def _trend(state: MarketStateRow) -> float:
     return state.p_trend
 
 
-def _permits(view: SuiteView) -> Table:
+def _permits(view: SuiteView) -> Group:
     denied = sum(view.permits_denied.values())
-    table = _table(f"PERMITS, last 5 min    {view.permits_allowed} allowed, {denied} denied", "denied because")
+    table = _table("denied because")
     table.add_column("count", justify="right")
     for reason, count in view.permits_denied.most_common(REASONS_SHOWN):
         table.add_row(reason, str(count))
-    return table
+    return _titled(f"PERMITS, last 5 min    {view.permits_allowed} allowed, {denied} denied", table)
 
 
-def _decisions(view: SuiteView) -> Table:
+def _decisions(view: SuiteView) -> Group:
     counts = "  ".join(f"{name} {count}" for name, count in view.decisions.items())
-    table = _table(f"DECISIONS, last 5 min    {counts or 'none counted yet'}", "reason")
+    table = _table("reason")
     table.add_column("count", justify="right")
     for reason, count in view.reasons[:REASONS_SHOWN]:
         table.add_row(reason, str(count))
-    return table
+    return _titled(f"DECISIONS, last 5 min    {counts or 'none counted yet'}", table)
 
 
-def _positions(view: SuiteView) -> Table:
+def _positions(view: SuiteView) -> Group:
     disagree = sum(not line.agrees for line in view.positions)
     agreement = "ledger agrees" if not disagree else f"{disagree} differ from the ledger"
-    table = _table(f"POSITIONS    {len(view.positions)} open, {agreement}", "symbol")
+    table = _table("symbol")
     for column in ("exchange", "ledger", "mark price"):
         table.add_column(column, justify="right")
     for line in view.positions[:POSITIONS_SHOWN]:
         style = "" if line.agrees else "red"
         table.add_row(line.symbol, str(line.exchange), str(line.ledger), str(line.mark_price or "-"), style=style)
-    return table
+    return _titled(f"POSITIONS    {len(view.positions)} open, {agreement}", table)
 
 
-def _table(title: str, first_column: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+def _table(first_column: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column(first_column)
     return table
+
+
+def _titled(title: str, table: Table) -> Group:
+    """Put a title above a table; the table's own title would be wrapped to the table's width."""
+    return Group(Text(title, style="bold"), table)

@@ -135,9 +135,9 @@ class Conductor:
         self._console.print(render(view, "FINAL SUMMARY" + self._title().removeprefix("QUANTUM TRADER")), "")
         for proof, printed in prove(self._layout.base_environment):
             checks.append(proof)
-            self._console.print(f"$ bash {proof.what}", printed, sep="\n", markup=False, highlight=False)
+            self._console.print(f"$ bash {proof.what}", printed, sep="\n")
         for check in checks:
-            self._console.print(str(check), style="" if check.ok else "bold red", markup=False, highlight=False)
+            self._console.print(str(check), style="" if check.ok else "bold red")
         failed = [check.what for check in checks if not check.ok]
         return f"{len(failed)} of {len(checks)} checks failed: {', '.join(failed)}" if failed else ""
 

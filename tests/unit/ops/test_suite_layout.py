@@ -1,0 +1,73 @@
+"""The suite's processes: each has its own settings, none has another's secrets, and all stay on loopback."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ops.suite.layout import Layout, Process, make_layout, processes
+
+TRADERS = {"position-state-brain", "apply-layer"}
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """A layout without recorded input."""
+    return make_layout(tmp_path, None, None)
+
+
+def by_name(layout: Layout) -> dict[str, Process]:
+    """The processes of a layout."""
+    return {process.name: process for process in processes(layout)}
+
+
+def test_only_who_trades_has_the_key(layout: Layout) -> None:
+    """The key pair stands in the environments of brain and apply layer, and under other names in the exchange's."""
+    holders = {name for name, process in by_name(layout).items() if layout.api_secret in process.environment.values()}
+    assert holders == TRADERS | {"paper-exchange"}
+
+
+def test_no_secret_stands_on_a_command_line(layout: Layout) -> None:
+    """Other users of the machine can read command lines."""
+    for process in by_name(layout).values():
+        assert not any(secret in part for part in process.command for secret in (layout.api_key, layout.api_secret))
+
+
+def test_a_layout_does_not_show_its_secrets(layout: Layout) -> None:
+    """A traceback that prints it gives nothing away."""
+    assert layout.api_secret not in repr(layout)
+    assert layout.api_secret not in repr(by_name(layout)["apply-layer"])
+
+
+def test_nothing_of_the_callers_environment_leaks_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mainnet key in the operator's shell reaches no process of a paper run."""
+    monkeypatch.setenv("BINANCE_API_KEY", "real")
+    monkeypatch.setenv("TRADING_MODE", "mainnet")
+    monkeypatch.setenv("REDIS_URL", "redis://production:6379")
+    for process in processes(make_layout(tmp_path, None, None)):
+        assert "real" not in process.environment.values()
+        assert "mainnet" not in process.environment.values()
+        assert "REDIS_URL" not in process.environment
+
+
+def test_ports_and_state_folders_are_each_ones_own(layout: Layout) -> None:
+    """No two processes share a port or a folder."""
+    ports = [layout.redis_port, layout.paper_port, *layout.metrics_ports]
+    assert len(set(ports)) == len(ports)
+    folders = [p.environment["STATE_DIRECTORY"] for p in by_name(layout).values() if "STATE_DIRECTORY" in p.environment]
+    assert len(set(folders)) == len(folders) > 0
+
+
+def test_redis_is_started_last_and_listens_on_loopback(layout: Layout) -> None:
+    """When Redis answers, every other process has been started."""
+    redis = processes(layout)[-1]
+    assert redis.name == "redis"
+    assert "127.0.0.1" in redis.command
+
+
+def test_every_service_runs_as_a_module_of_its_own(layout: Layout) -> None:
+    """Six daemons and the paper exchange, each by its main module, which exists."""
+    modules = [process.command[2] for process in by_name(layout).values() if "-m" in process.command]
+    assert len(modules) == 7
+    root = Path(__file__).parents[3]
+    assert all((root / f"{module.replace('.', os.sep)}.py").is_file() for module in modules)

@@ -13,7 +13,7 @@ from redis import Redis
 from microservices.runtime.build_info import BuildInfo, read_build
 from microservices.runtime.clock import SystemClock
 from microservices.runtime.daemon import Context, Service, attempt, log_error
-from microservices.runtime.errors import Refused
+from microservices.runtime.errors import Refused, is_plain, one_line
 from microservices.runtime.log import logging_to_stderr, set_level
 from microservices.runtime.metrics import show_build, start_server
 from microservices.runtime.notify import Notifier
@@ -30,6 +30,8 @@ from microservices.runtime.supervisor import Supervisor
 
 logger = logging.getLogger(__name__)
 
+METRICS_END_S = 0.6  # the server looks for its end every 0.5 s
+
 S = TypeVar("S", bound=CommonSettings)
 
 
@@ -38,6 +40,8 @@ def run(
     settings_type: type[S],
     build: Callable[[Context[S]], Service],
     argv: Sequence[str] | None = None,
+    *,
+    needs_redis: bool = True,
 ) -> int:
     """Run a service as its command line asks, until it ends; return the process's exit code.
 
@@ -46,6 +50,8 @@ def run(
         settings_type: what is read from the environment.
         build: makes the service from its context, without any I/O.
         argv: the arguments after the program's name; None takes the process's own.
+        needs_redis: whether the service waits for a Redis of the version it needs; one that does without never
+            touches the client in its context.
 
     Returns:
         0 after a signal, or where `--once` did all it had to; 1 where the start was refused or `--once` failed;
@@ -70,41 +76,48 @@ def run(
             logger.error("%s", error)  # noqa: TRY400 (the line says it all)
             return 1
         with redis:
-            return _run_once(service, redis) if arguments.once else _run_daemon(unit, info, service, context)
+            needed = redis if needs_redis else None
+            return _run_once(service, needed) if arguments.once else _run_daemon(unit, info, service, context, needed)
 
 
-def _run_once(service: Service, redis: Redis) -> int:
+def _run_once(service: Service, redis: Redis | None) -> int:
     """Prepare and do one iteration of every loop; what fails is one line, and the code is 1."""
 
     def everything() -> None:
-        require_version(redis)
+        if redis is not None:
+            require_version(redis)
         service.prepare()
         for loop in service.loops():
             loop.tick()
 
+    error: Exception | None = None
     try:
         _, error = attempt(everything)
-        _, close_error = attempt(service.close)
     except KeyboardInterrupt:
-        return 130
-    for found in (error, close_error if error is None else None):
-        if found is not None:
-            log_error("", found, "not done")
-            return _code_of(found)
-    return 0
+        error = Refused("interrupted")
+    _, close_error = attempt(service.close)
+    error = error or close_error
+    if error is None:
+        return 0
+    if is_plain(error):
+        logger.error("%s", error if isinstance(error, Refused) else one_line(error))
+    else:
+        log_error("", error, "not done")
+    return _code_of(error)
 
 
-def _run_daemon(unit: str, info: BuildInfo, service: Service, context: Context[S]) -> int:
+def _run_daemon(unit: str, info: BuildInfo, service: Service, context: Context[S], redis: Redis | None) -> int:
     notifier = Notifier(os.environ)
     show_build(unit, info)
-    stop_metrics = start_server(context.settings.metrics_port)
+    metrics_end = start_server(context.settings.metrics_port, context.stop)
     logger.info("%s %s starting", unit, info)
     place = describe(context.settings)
     supervisor = Supervisor(
-        service, redis=context.redis, place=place, stop=context.stop, clock=context.clock, notifier=notifier
+        service, redis=redis, place=place, stop=context.stop, clock=context.clock, notifier=notifier
     )
     code = supervisor.run()
-    stop_metrics()
+    if metrics_end is not None:
+        metrics_end.join(METRICS_END_S)
     notifier.close()
     logger.info("%s stopped", unit)
     if supervisor.stuck():

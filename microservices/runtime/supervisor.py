@@ -23,6 +23,7 @@ LOOK_S = 0.5  # how often the loops are looked at
 STATUS_EVERY_S = 2.0
 JOIN_S = 1.5  # for all loops together
 CLOSE_S = 0.8  # for the service's own last words; with the joins well under the 5 s that systemd gives
+LOOP_ENDED = 0  # no signal has this number
 END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -31,7 +32,7 @@ class Supervisor:
 
     Args:
         service: what to run.
-        redis: asked for its version before the service prepares.
+        redis: asked for its version before the service prepares; None for a service that does without.
         place: names Redis in status lines.
         stop: set when the end begins.
         clock: measures waits.
@@ -42,7 +43,7 @@ class Supervisor:
         self,
         service: Service,
         *,
-        redis: Redis,
+        redis: Redis | None,
         place: str,
         stop: threading.Event,
         clock: Clock,
@@ -57,6 +58,8 @@ class Supervisor:
         self._runners: list[LoopRunner] = []
         self._end: Exception | None = None
         self._hung = ""
+        self._threads_before = set(threading.enumerate())
+        self._closing = threading.Thread(target=self._close, name="close", daemon=True)
         self._bell, self._bell_end = socket.socketpair()
         self._watchdog_every_s = min(STATUS_EVERY_S, (notifier.watchdog_s or STATUS_EVERY_S * 4) / 4)
 
@@ -77,8 +80,10 @@ class Supervisor:
             return self._leave()
 
     def stuck(self) -> bool:
-        """Tell whether a loop's thread is still in a call that did not end in time."""
-        return any(runner.thread.is_alive() for runner in self._runners)
+        """Tell whether a thread of the service is still in a call that did not end in time."""
+        ours = {runner.thread for runner in self._runners} | {self._closing}
+        own_threads = (thread for thread in threading.enumerate() if thread not in self._threads_before)
+        return any(thread in ours or not thread.daemon for thread in own_threads)
 
     def status(self) -> str:
         """Say in one line how the daemon is."""
@@ -94,7 +99,8 @@ class Supervisor:
         return "; ".join([*said, str(line) if error is None else f"status line: {one_line(error)}"])
 
     def _prepare(self) -> float:
-        require_version(self._redis)
+        if self._redis is not None:
+            require_version(self._redis)
         self._service.prepare()
         for loop in self._service.loops():
             self._start(loop)
@@ -102,25 +108,26 @@ class Supervisor:
 
     def _start(self, loop: Loop, *, until_success: bool = False) -> LoopRunner:
         runner = LoopRunner(loop, self._stop, self._clock, self._ended, until_success=until_success)
-        self._runners.append(runner)
         runner.start()
+        self._runners.append(runner)  # only now: a runner that has not begun would look like one that died
         return runner
 
     def _ended(self, error: Exception) -> None:
         """Take note of what a loop cannot go on with, and wake the main thread."""
         self._end = self._end or error
         self._stop.set()
-        self._bell_end.send(b"\0")
+        self._bell_end.send(bytes([LOOP_ENDED]))
 
     def _rung(self, timeout_s: float) -> bool:
-        """Wait for a signal or a loop's end."""
-        return bool(select.select([self._bell], [], [], timeout_s)[0])
+        """Wait for a signal that ends the daemon, or for a loop that does."""
+        if not select.select([self._bell], [], [], timeout_s)[0]:
+            return False
+        return any(byte == LOOP_ENDED or byte in END_SIGNALS for byte in self._bell.recv(64))
 
     def _all_alive(self) -> bool:
         dead = [runner.loop.name for runner in self._runners if not runner.is_alive()]
         if dead and not self._stop.is_set():
             self._end = RuntimeError(f"the thread of {', '.join(dead)} ended by itself")
-            logger.error("%s: stopping", self._end)
         return not dead
 
     def _all_progress(self) -> bool:
@@ -141,14 +148,22 @@ class Supervisor:
             runner.thread.join(max(0.0, until - self._clock.monotonic()))
         if late := [runner.loop.name for runner in self._runners if runner.thread.is_alive()]:
             logger.warning("Leaving while %s still waits in a call", ", ".join(late))
-        _close(self._service)
+        # In a thread of its own: a connection that hangs must not hold up the end.
+        self._closing.start()
+        self._closing.join(CLOSE_S)
         self._bell.close()
         self._bell_end.close()
         return self._exit_code()
 
+    def _close(self) -> None:
+        _, error = attempt(self._service.close)
+        if error is not None:
+            log_error("close: ", error, "leaving all the same")
+
     def _exit_code(self) -> int:
         if self._end is None:
             return 0
+        logger.error("%s", self._end)
         return EXIT_CODE if isinstance(self._end, SettingError) else 1
 
 
@@ -181,16 +196,3 @@ def _said(name: str, trouble: Trouble, now: float) -> str:
     error = trouble.error
     text = f"waiting for {error}" if isinstance(error, LeaseHeld) else f"{name}: {one_line(error)}"
     return f"{text}, {now - trouble.since:.0f} s"
-
-
-def _close(service: Service) -> None:
-    """Let the service close, in a thread of its own: a connection that hangs must not hold up the end."""
-
-    def close() -> None:
-        _, error = attempt(service.close)
-        if error is not None:
-            log_error("close: ", error, "leaving all the same")
-
-    thread = threading.Thread(target=close, name="close", daemon=True)
-    thread.start()
-    thread.join(CLOSE_S)

@@ -1,0 +1,137 @@
+"""What only a paper exchange has: faults are posted here, and it tells what it was asked."""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from microservices.paper_exchange.candles import MINUTE_MS
+from microservices.paper_exchange.faults import (
+    AnyFault,
+    Clear,
+    ForcedClose,
+    HedgeMode,
+    PositionLag,
+    RepeatCandle,
+    SkewClock,
+    SkipCandles,
+    StopCandles,
+    Striking,
+    SymbolStatus,
+    read_faults,
+)
+from microservices.paper_exchange.filters import floor_to_step
+from microservices.paper_exchange.journal import Journal
+from microservices.paper_exchange.venue import Answer, Venue, answer_json
+
+
+def post_faults(venue: Venue, body: bytes) -> Answer:
+    """Take one fault or a list of them: all or, where one cannot be read or done, none."""
+    try:
+        faults = read_faults(body)
+        for fault in faults:
+            _check(venue, fault)
+    except (msgspec.DecodeError, ValueError) as error:
+        return Answer(msgspec.json.encode({"error": str(error)}), status=400)
+    for fault in faults:
+        _begin(venue, fault)
+    return get_faults(venue)
+
+
+def get_faults(venue: Venue) -> Answer:
+    """List the faults that are on."""
+    lasting = [fault for fault in (venue.skew, venue.lag) if fault.seconds] + ([venue.hedge] if venue.hedge else [])
+    return answer_json({"striking": venue.faults.active(), "lasting": lasting})
+
+
+def delete_faults(venue: Venue) -> Answer:
+    """End all faults."""
+    _clear(venue, Clear())
+    return get_faults(venue)
+
+
+def get_requests(journal: Journal, query: Mapping[str, str]) -> Answer:
+    """List what was asked: `after` a number, of one `method`, under a `path`."""
+    after = query.get("after", "0")
+    if not (after.isascii() and after.isdecimal()):
+        return Answer(b'{"error":"after is a request\'s number"}', status=400)
+    return answer_json(journal.select(after=int(after), method=query.get("method", ""), path=query.get("path", "")))
+
+
+def _check(venue: Venue, fault: AnyFault) -> None:
+    """Refuse a fault that names a symbol the exchange does not have.
+
+    Raises:
+        ValueError: one sentence.
+    """
+    symbol = getattr(fault, "symbol", None)
+    if symbol is not None and not venue.info.listed(symbol):
+        raise ValueError(f"symbol {symbol!r} is not listed")
+
+
+def _begin(venue: Venue, fault: AnyFault) -> None:
+    if isinstance(fault, Striking):
+        venue.faults.add(fault)
+    else:
+        _CHANGES[type(fault)](venue, fault)
+
+
+def _clear(venue: Venue, _fault: Clear) -> None:
+    venue.faults.clear()
+    venue.end_lasting_faults()
+
+
+def _skew(venue: Venue, fault: SkewClock) -> None:
+    venue.skew = fault
+
+
+def _lag(venue: Venue, fault: PositionLag) -> None:
+    venue.lag = fault
+
+
+def _hedge(venue: Venue, fault: HedgeMode) -> None:
+    venue.set_hedge(fault)
+
+
+def _force_close(venue: Venue, fault: ForcedClose) -> None:
+    now_ms = venue.now_ms()
+    step = venue.info.instruments[fault.symbol].market_step
+    held = abs(venue.account.position(fault.symbol).amount)
+    quantity = floor_to_step(held * Decimal(str(fault.share)), step) if fault.share < 1 else held
+    name = f"autoclose-{now_ms}" if fault.by == "liquidation" else "adl_autoclose"
+    if quantity > 0 and venue.trading.force_close(fault.symbol, quantity, name, now_ms):
+        venue.save()
+
+
+def _stop_candles(venue: Venue, fault: StopCandles) -> None:
+    venue.market.faults.stop(fault.symbol, venue.now_ms() // MINUTE_MS - 1)
+
+
+def _skip_candles(venue: Venue, fault: SkipCandles) -> None:
+    end = venue.now_ms() // MINUTE_MS - fault.ago
+    venue.market.faults.skip(fault.symbol, range(end - fault.count, end))
+
+
+def _repeat_candle(venue: Venue, fault: RepeatCandle) -> None:
+    venue.market.faults.repeat(fault.symbol)
+
+
+def _symbol_status(venue: Venue, fault: SymbolStatus) -> None:
+    if fault.status is None:
+        venue.info.remove(fault.symbol)
+    else:
+        venue.info.set_status(fault.symbol, fault.status)
+
+
+_CHANGES: dict[type, Callable[[Venue, Any], None]] = {
+    Clear: _clear,
+    SkewClock: _skew,
+    PositionLag: _lag,
+    HedgeMode: _hedge,
+    ForcedClose: _force_close,
+    StopCandles: _stop_candles,
+    SkipCandles: _skip_candles,
+    RepeatCandle: _repeat_candle,
+    SymbolStatus: _symbol_status,
+}

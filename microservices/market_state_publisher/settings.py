@@ -1,4 +1,4 @@
-"""Environment of the market-state publisher."""
+"""The market-state publisher's settings (marketstate.env)."""
 
 from typing import Annotated, Any
 
@@ -17,34 +17,31 @@ _OWN_REDIS = ("host", "port", "db")
 
 
 class Settings(CommonSettings, frozen=True, kw_only=True):
-    """The publisher's variables; each is its field's name in capitals."""
+    """What the publisher can be told."""
 
-    marketstate_symbols: Annotated[tuple[str, ...], Meta(min_length=1)] = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
-    """Symbols to publish, or `universe`."""
-    marketstate_publish_interval: Annotated[float, Meta(ge=1)] = 60.0
-    """Seconds between cycles."""
-    marketstate_window_size: Annotated[int, Meta(le=1_500)] = 300
-    """Newest candles read of each symbol."""
-    marketstate_source: Source = Source.CANDLES
-    """`candles`, or `synthetic` for proof runs."""
-    marketstate_max_age_sec: Annotated[float, Meta(gt=0)] = 180.0
-    """A newest candle that closed longer ago is stale."""
-    marketstate_theta_override: str = "{}"
-    """JSON, merged over the locked parameters."""
-    trading_mode: Mode = Mode.TESTNET
-    """Whose universe counts, where the symbols are the universe's."""
-    marketstate_redis_host: str | None = None
-    """Unset: REDIS_HOST."""
-    marketstate_redis_port: Annotated[int, Meta(ge=1, le=65535)] | None = None
-    """Unset: REDIS_PORT."""
-    marketstate_redis_db: Annotated[int, Meta(ge=0)] | None = None
-    """Unset: REDIS_DB."""
-    marketstate_log_level: LogLevel | None = None
-    """Unset: LOG_LEVEL."""
-    marketstate_metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 0
-    """0: no metrics."""
+    marketstate_symbols: Annotated[tuple[str, ...], Meta(min_length=1, description="Symbols, or universe")] = (
+        "BTCUSDT",
+        "ETHUSDT",
+        "SOLUSDT",
+    )
+    marketstate_publish_interval: Annotated[float, Meta(ge=1, description="Seconds between two cycles")] = 60.0
+    marketstate_window_size: Annotated[int, Meta(le=1_500, description="Newest candles read of each symbol")] = 300
+    marketstate_source: Annotated[Source, Meta(description="candles, or synthetic for proof runs")] = Source.CANDLES
+    marketstate_max_age_sec: Annotated[
+        float, Meta(gt=0, description="A newest candle that closed longer ago is stale")
+    ] = 180.0
+    marketstate_theta_override: Annotated[str, Meta(description="JSON, merged over the locked parameters")] = "{}"
+    trading_mode: Annotated[Mode, Meta(description="Whose universe counts, with MARKETSTATE_SYMBOLS=universe")] = (
+        Mode.TESTNET
+    )
+    marketstate_redis_host: Annotated[str | None, Meta(description="Unset: REDIS_HOST")] = None
+    marketstate_redis_port: Annotated[int | None, Meta(ge=1, le=65535, description="Unset: REDIS_PORT")] = None
+    marketstate_redis_db: Annotated[int | None, Meta(ge=0, description="Unset: REDIS_DB")] = None
+    marketstate_log_level: Annotated[LogLevel | None, Meta(description="Unset: LOG_LEVEL")] = None
+    marketstate_metrics_port: Annotated[int, Meta(ge=0, le=65535, description="0 is no metrics")] = 0
 
     def __post_init__(self) -> None:
+        """Refuse what contradicts itself or the parameters, and let the publisher's own Redis and level count."""
         self._check_symbols()
         needed = self._market_state().min_prices
         if self.marketstate_window_size < needed:

@@ -49,20 +49,24 @@ class PermitDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     mode: Mode
     allow: bool
     safe_qty: str
-    side: Side
+    side: Side | None
+    """None in the deny of a plan that named no valid side."""
     reason: str
     context: dict[str, Any]
     created_at: float
     expires_at_ms: int
 
 
-class PermitEvent(msgspec.Struct, frozen=True):
-    """One entry of the event stream; `plan_id` is as it came, even where it may not stand in a key."""
+class PermitEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of the event stream; `plan_id` is as it came, even where it may not stand in a key.
+
+    Plan id, entry id and symbol are empty where there is none: a plan may lack them, and an adoption is of no plan.
+    """
 
     gate: Gate
-    plan_id: str
-    plan_entry_id: str
-    symbol: str
+    plan_id: str = ""
+    plan_entry_id: str = ""
+    symbol: str = ""
     allow: bool
     safe_qty: str
     reason: str

@@ -87,9 +87,10 @@ class VerdictRow(msgspec.Struct, frozen=True):
     """What was decided on a plan id, once."""
 
     plan_entry_id: str
-    digest: str
     allow: bool
     reason: str
+    digest: str = ""
+    """Empty where the plan was invalid."""
 
 
 class BrainStatus(msgspec.Struct, frozen=True):

@@ -58,6 +58,10 @@ class Reason(StrEnum):
     ALLOWED = "allowed", "Every check passed."
     DISPLACED_BY_EXIT = "displaced_by_exit", "An allowed open was withdrawn because an exit of the symbol came."
     PLAN_ENDED = "plan_ended", "The plan had ended before the gate decided; nothing was written for it."
+    LEDGER_ADOPTED = (
+        "ledger_adopted",
+        "Of no plan: our ledger was set to the exchange's position; the context says from what and why.",
+    )
     # The apply layer's own.
     DRY_RUN = "dry_run", "The apply layer runs in dry_run: permits are consumed, no order is sent."
     PERMIT_TIMEOUT = "permit_timeout", "A needed gate gave no permit in time; the field gate names which."

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microservices.contracts import candles, claim, decision, market_state, permit, reason
+from microservices.contracts import candles, claim, decision, market_state, permit, position, reason
 from microservices.contracts.candles import Candle
 from microservices.contracts.claim import ClaimState, OpenClaim
 from microservices.contracts.decision import Window
@@ -12,6 +12,7 @@ from microservices.contracts.fields import Unreadable
 from microservices.contracts.market_state import MarketStateRow, Regime, Source
 from microservices.contracts.permit import Gate
 from microservices.contracts.plan import Action
+from microservices.contracts.position import VerdictRow
 
 PERMIT = {
     "gate": "p33",
@@ -73,6 +74,33 @@ def test_what_is_not_exactly_a_permit_is_none(change: dict[str, object]) -> None
     """Near enough is not enough (I-08)."""
     with pytest.raises(Unreadable):
         permit.decode(dated(permit.encode_undated(PERMIT | change)), "permit")
+
+
+def test_a_deny_of_a_plan_without_a_side_has_none() -> None:
+    """An invalid plan is answered too, and its permit does not make up what the plan did not say."""
+    document = permit.decode(dated(permit.encode_undated(PERMIT | {"side": None, "allow": False})), "permit")
+    assert (document.side, document.allow) == (None, False)
+
+
+def test_an_event_of_no_plan_is_readable() -> None:
+    """An adoption, and a plan without an id, stand in the same stream as all others."""
+    fields = {"gate": "p33", "plan_id": "", "plan_entry_id": "", "symbol": "", "allow": "false", "safe_qty": "0"}
+    event = permit.decode_event(
+        {
+            name.encode(): value.encode()
+            for name, value in (
+                fields | {"reason": "ledger_adopted", "context": "{}", "issued_at_ms": "1800000000000"}
+            ).items()
+        },
+        "event",
+    )
+    assert (event.plan_id, event.plan_entry_id, event.symbol) == ("", "", "")
+
+
+def test_the_verdict_on_an_invalid_plan_has_no_digest() -> None:
+    """What cannot be read has nothing to tie a permit to."""
+    raw = {b"plan_entry_id": b"1-0", b"digest": b"", b"allow": b"false", b"reason": b"invalid_plan"}
+    assert position.decode_verdict(raw, "p1") == VerdictRow("1-0", allow=False, reason="invalid_plan")
 
 
 def test_an_event_names_its_plan_whatever_else_it_holds() -> None:

@@ -5,11 +5,22 @@ Usage: python -m ops.generate_docs          writes the pages
 """
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
 from microservices.contracts.reason import Reason
+from microservices.runtime.settings import settings_help
 
 ROOT = Path(__file__).parents[1]
+SERVICES = {
+    "universe_service": "quantum-universe-service",
+    "candle_feed": "quantum-candle-feed",
+    "market_state_publisher": "quantum-marketstate",
+    "position_state_brain": "quantum-position-state-brain",
+    "apply_layer": "quantum-apply-layer",
+    "decision_intelligence": "quantum-p35-decision-intelligence",
+    "paper_exchange": "quantum-paper-exchange",
+}
 
 
 def reasons_page() -> str:
@@ -29,9 +40,27 @@ its own first reason.
 """
 
 
+def settings_page() -> str:
+    """Write every service's variables, defaults and bounds, from the settings types themselves."""
+    sections = []
+    for package, unit in SERVICES.items():
+        settings = import_module(f"microservices.{package}.settings").Settings
+        lines = "\n".join(f"- `{line.partition(' ')[0]}` {line.partition(' ')[2]}" for line in settings_help(settings))
+        sections.append(f"## {unit}\n\n{lines}\n")
+    return f"""# Settings
+
+Generated from each service's `settings.py` by `python -m ops.generate_docs`.
+
+A service reads its settings from its environment at start: an empty variable is an unset one. A value that is not
+allowed stops it with one line (exit 78); a variable that looks like a slip of one of these is warned of. Secrets are
+read first from a file of the variable's name in `CREDENTIALS_DIRECTORY`. `--check-config` prints what is in force.
+
+{chr(10).join(sections)}"""
+
+
 def pages() -> dict[Path, str]:
     """Give every generated page with its content."""
-    return {ROOT / "docs" / "reasons.md": reasons_page()}
+    return {ROOT / "docs" / "reasons.md": reasons_page(), ROOT / "docs" / "settings.md": settings_page()}
 
 
 def main() -> int:

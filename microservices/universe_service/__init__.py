@@ -1,0 +1,1 @@
+"""The single source of truth for tradeable symbols (P0)."""

@@ -121,7 +121,7 @@ class LoopRunner:
         self._pauses = Pauses()
         self._busy_since: float | None = None
         self._due_at = clock.monotonic()
-        self._announced: str | None = None
+        self._announced = set[str]()
         self._logged_at: dict[str, float] = {}
         self._failing = LOOP_FAILING.labels(loop=loop.name)
         self._failing.set(0)
@@ -185,11 +185,11 @@ class LoopRunner:
         return self._pauses.next()
 
     def _announce(self, error: Exception, now: float) -> None:
-        """Log what is new: another kind of error, or the same one after a quiet time."""
+        """Log each kind of error once per trouble, and not again so soon after the trouble before."""
         kind = kind_of(error)
-        if kind == self._announced or now - self._logged_at.get(kind, -math.inf) < QUIET_S:
+        if kind in self._announced or now - self._logged_at.get(kind, -math.inf) < QUIET_S:
             return
-        self._announced = kind
+        self._announced.add(kind)
         self._logged_at = {known: at for known, at in self._logged_at.items() if now - at < QUIET_S} | {kind: now}
         if not isinstance(error, Refused | SettingError):
             log_error(f"{self.loop.name}: ", error, "trying again")
@@ -200,7 +200,7 @@ class LoopRunner:
             return
         self._failing.set(0)
         self._pauses.reset()
-        if self._announced is not None:
+        if self._announced:
             logger.info(
                 "%s: going on after %.1f s and %d failed attempt%s (%s)",
                 self.loop.name,
@@ -209,7 +209,7 @@ class LoopRunner:
                 "" if trouble.count == 1 else "s",
                 type(trouble.error).__name__,
             )
-        self._announced = None
+        self._announced.clear()
 
 
 def kind_of(error: Exception) -> str:

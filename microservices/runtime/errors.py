@@ -1,8 +1,14 @@
 """What a daemon's runner tells apart: a start that is refused, and something that is away and will come back."""
 
+import errno
+import socket
+from typing import Final
+
+from redis.exceptions import AuthenticationError, AuthorizationError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+
+_NETWORK_ERRORS: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
 
 
 class Refused(Exception):
@@ -22,12 +28,20 @@ class LeaseHeld(Away):
 
 def is_redis_away(error: BaseException) -> bool:
     """Tell whether this error means that Redis cannot be reached, or is still loading its data."""
-    return isinstance(error, RedisConnectionError | RedisTimeoutError)
+    # The library counts a wrong password among the connection errors; waiting does not make it right.
+    return isinstance(error, RedisConnectionError | RedisTimeoutError) and not isinstance(
+        error, AuthenticationError | AuthorizationError
+    )
 
 
 def is_away(error: BaseException) -> bool:
-    """Tell whether this error means that something outside is away, so that waiting is the answer."""
-    return is_redis_away(error) or isinstance(error, Away | OSError)
+    """Tell whether this error means that something outside is away, so that waiting is the answer.
+
+    Of the system's errors only those of a network are: a full disk or a missing permission wants somebody's hand.
+    """
+    if isinstance(error, Away | ConnectionError | TimeoutError | socket.gaierror) or is_redis_away(error):
+        return True
+    return isinstance(error, OSError) and error.errno in _NETWORK_ERRORS
 
 
 def is_plain(error: BaseException) -> bool:

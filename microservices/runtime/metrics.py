@@ -1,7 +1,7 @@
 """What every daemon measures of itself, and the little server that shows it on 127.0.0.1."""
 
 import logging
-from collections.abc import Callable
+import threading
 
 from prometheus_client import Counter, Gauge, disable_created_metrics, start_http_server
 
@@ -21,27 +21,30 @@ def show_build(service: str, build: BuildInfo) -> None:
     BUILD.labels(service=service, version=build.version, commit=build.commit).set(1)
 
 
-def start_server(port: int | None) -> Callable[[], None]:
-    """Serve the metrics on 127.0.0.1 and return what ends it; without a free port, warn and go on without.
+def start_server(port: int | None, stop: threading.Event) -> threading.Thread | None:
+    """Serve the metrics on 127.0.0.1 until `stop` is set; without a free port, warn and go on without.
 
     Args:
         port: None or 0 is none.
+        stop: ends the server.
+
+    Returns:
+        The thread that ends it, to be joined; None where there is no server.
     """
     if not port:
-        return _nothing
+        return None
     try:
         server, _ = start_http_server(port, addr="127.0.0.1")
     except OSError as error:
         logger.warning("Metrics port %d is not to be had (%s): going on without metrics", port, error.strerror or error)
-        return _nothing
+        return None
     logger.info("Metrics server started on port %d", port)
 
-    def stop() -> None:
+    def end() -> None:
+        stop.wait()
         server.shutdown()
         server.server_close()
 
-    return stop
-
-
-def _nothing() -> None:
-    """End nothing."""
+    thread = threading.Thread(target=end, name="metrics-end", daemon=True)
+    thread.start()
+    return thread

@@ -54,6 +54,7 @@ def connect(settings: CommonSettings, client_name: str) -> Redis:
         client_name=client_name,
         protocol=2,
         decode_responses=False,
+        socket_read_size=65536,
         encoding="utf-8",
         encoding_errors="strict",
         socket_timeout=SOCKET_TIMEOUT_S,
@@ -90,7 +91,7 @@ def _target(settings: CommonSettings) -> Target:
         target = _parse_url(settings.redis_url)
     else:
         options = {"host": settings.redis_host, "port": settings.redis_port, "db": settings.redis_db}
-        target = Target("redis", f"{settings.redis_host}:{settings.redis_port}", options | _tcp(), "")
+        target = Target("redis", _place(settings.redis_host, settings.redis_port), options | _tcp(), "")
     username = target.options.get("username") or settings.redis_username
     password = target.password or _password(settings)
     return target._replace(options=target.options | {"username": username or None}, password=password)
@@ -111,7 +112,7 @@ def _parse_url(url: str) -> Target:
         options["path"] = path
     else:
         path, db = parts.hostname or "", parts.path.strip("/") or query.pop("db", "0")
-        place = f"{path}:{port}"
+        place = _place(path, port)
         options |= {"host": path, "port": port} | _tcp()
     if parts.scheme not in {"redis", "rediss", "unix"} or not path or not db.isdecimal():
         raise SettingError("REDIS_URL", url, URL_ALLOWED)
@@ -122,6 +123,10 @@ def _parse_url(url: str) -> Target:
     if parts.scheme == "rediss":
         options |= {"ssl_cert_reqs": "required", "ssl_check_hostname": True} | query
     return Target(parts.scheme, place, options | {"db": int(db)}, unquote(parts.password or ""))
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _tcp() -> dict[str, Any]:

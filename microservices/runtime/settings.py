@@ -30,7 +30,7 @@ EXIT_CODE: Final = 78  # EX_CONFIG of sysexits.h: systemd shows it by name
 MASK: Final = "***"
 CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
 TYPO_LIKENESS: Final = 0.8  # difflib's ratio; one or two wrong letters of an ordinary name
-_IN_URL: Final = re.compile(r"(?<=://)[^/@\s]*@|(?<=password=)[^&\s]*")
+_IN_URL: Final = re.compile(r"(?<=://).*@|(?<=password=)[^&\s]*")
 
 S = TypeVar("S", bound="CommonSettings")
 
@@ -155,7 +155,8 @@ def allowed_text(annotation: object) -> str:
         info = info.type
     if isinstance(info, inspection.VarTupleType):
         item = typing.get_args(bare)[0]
-        return f"a comma-separated list, each of it {allowed_text(item)}"
+        least = f" of at least {info.min_length}" if info.min_length else ""
+        return f"a comma-separated list{least}, each of it {allowed_text(item)}"
     if isinstance(info, inspection.EnumType):
         return f"one of: {', '.join(str(member.value) for member in info.cls)}"
     if isinstance(info, inspection.IntType | inspection.FloatType):
@@ -237,6 +238,8 @@ def _converted(text: str, annotation: object, bare: object) -> object:
         items = [item.strip() for item in text.split(",") if item.strip()]
         return msgspec.convert(items, wanted, strict=False)
     value = msgspec.convert(text, wanted, strict=False)
+    if isinstance(value, Decimal) and not (text.isascii() and "_" not in text):
+        raise ValueError("digits that only Python reads")
     if isinstance(value, float | Decimal) and not math.isfinite(value):
         raise ValueError("not finite")
     return value

@@ -1,7 +1,7 @@
 """Binance USDⓈ-M Futures: public and signed calls, errors as types, and the back-off all services share."""
 
 from microservices.exchange import codes
-from microservices.exchange.backoff import BackoffLevel, BackoffUnreadable, SharedBackoff
+from microservices.exchange.backoff import WEIGHT_LIMIT_PER_MIN, BackoffLevel, BackoffUnreadable, SharedBackoff
 from microservices.exchange.errors import (
     BadAnswer,
     ExchangeError,
@@ -27,6 +27,7 @@ from microservices.exchange.signed_client import ORDER_RECV_WINDOW_MS, SignedCli
 
 __all__ = [
     "ORDER_RECV_WINDOW_MS",
+    "WEIGHT_LIMIT_PER_MIN",
     "Account",
     "BackoffLevel",
     "BackoffUnreadable",

@@ -1,0 +1,110 @@
+"""What is known of one symbol's candles: which are stored, which the exchange does not have, when to ask again.
+
+Pure: minutes and monotonic times in, minutes out. A minute is the open time of its candle, in epoch ms.
+"""
+
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+from microservices.candle_feed.planning import Request, Window
+from microservices.contracts.candles import INTERVAL_MS
+
+# A candle may reach the exchange's history late; one that is still not there after this is taken to be missing there.
+LATE_CANDLES = 3
+# How long an answer without a candle is believed: a listing, a halt, or a fault of the exchange that it repairs.
+ABSENT_BELIEVED_S = 900.0
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 30.0
+
+
+class Absent(NamedTuple):
+    """Minutes that the exchange answered without, both ends included, and until when that is believed."""
+
+    first_ms: int
+    last_ms: int
+    until: float
+
+
+class History:
+    """The stored minutes of one symbol.
+
+    Args:
+        stored: open times of the candles in Redis.
+    """
+
+    def __init__(self, stored: Iterable[int] = ()) -> None:
+        self.stored = set(stored)
+        self.ask_at = 0.0
+        """Monotonic time before which the symbol is left alone."""
+        self._absent: list[Absent] = []
+        self._pause_s = FIRST_PAUSE_S
+
+    def missing(self, window: Window, now: float) -> list[int]:
+        """Forget what has left the window, and list what is missing in it, ascending.
+
+        Args:
+            window: the wanted open times.
+            now: monotonic seconds.
+        """
+        self._absent = [absent for absent in self._absent if absent.until > now and absent.last_ms >= window.first_ms]
+        minutes = range(window.first_ms, window.last_ms + 1, INTERVAL_MS)
+        self.stored.intersection_update(minutes)
+        if len(self.stored) == len(minutes):
+            return []
+        excused = {
+            minute
+            for absent in self._absent
+            for minute in range(max(absent.first_ms, window.first_ms), absent.last_ms + 1, INTERVAL_MS)
+        }
+        return [minute for minute in minutes if minute not in self.stored and minute not in excused]
+
+    def answered(self, request: Request, stored: Collection[int], newest_ms: int, now: float) -> int:
+        """Take in what was stored of an answer, and what the answer did not have.
+
+        Args:
+            request: what was asked.
+            stored: open times that are in Redis now because of it.
+            newest_ms: the newest settled open time.
+            now: monotonic seconds.
+
+        Returns:
+            How many gaps were filled: runs of minutes between stored ones, or older than the newest, that were missing.
+        """
+        gaps = self._gaps_filled(stored, newest_ms)
+        self.stored.update(stored)
+        asked = range(request.first_ms, request.last_ms + 1, INTERVAL_MS)
+        lacking = [minute for minute in asked if minute not in stored]
+        late_from_ms = newest_ms - (LATE_CANDLES - 1) * INTERVAL_MS
+        self._absent += _runs([minute for minute in lacking if minute < late_from_ms], now + ABSENT_BELIEVED_S)
+        if any(minute >= late_from_ms for minute in lacking):
+            self.postpone(now)
+        else:
+            self._pause_s = FIRST_PAUSE_S
+        return gaps
+
+    def postpone(self, now: float) -> None:
+        """Leave the symbol alone for a while, longer each time until an answer is whole again."""
+        self.ask_at = now + self._pause_s
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+
+    def newest_ms(self) -> int | None:
+        """Return the newest stored open time; None where nothing is stored."""
+        return max(self.stored, default=None)
+
+    def _gaps_filled(self, stored: Collection[int], newest_ms: int) -> int:
+        if not self.stored:
+            return 0
+        oldest_ms = min(self.stored)
+        filled = sorted(minute for minute in stored if oldest_ms < minute < newest_ms and minute not in self.stored)
+        return len(_runs(filled, 0.0))
+
+
+def _runs(minutes: list[int], until: float) -> list[Absent]:
+    """Join ascending minutes that follow one another."""
+    runs: list[Absent] = []
+    for minute in minutes:
+        if runs and minute - runs[-1].last_ms == INTERVAL_MS:
+            runs[-1] = runs[-1]._replace(last_ms=minute)
+        else:
+            runs.append(Absent(minute, minute, until))
+    return runs

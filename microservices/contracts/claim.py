@@ -14,6 +14,9 @@ from microservices.contracts.plan import Action
 OPEN_KEY = "quantum:apply:open"
 LEASE_KEY = "quantum:apply:lease"
 STATUS_KEY = "quantum:apply:status"
+OPENS_KEY = "quantum:apply:opens"
+"""Sorted set, plan id by the time in ms at which its OPEN was done: what the newest account row may not show yet."""
+OPENS_KEPT_S = 120
 DONE_WITH_ORDER_TTL_S = 24 * 3600
 DONE_WITHOUT_ORDER_TTL_S = 10 * 60
 HEARTBEAT_S = 10
@@ -37,6 +40,10 @@ class Claim(msgspec.Struct, frozen=True):
     claimed_at_ms: int | None = None
     sent_at_ms: int | None = None
     done_at_ms: int | None = None
+    plan_entry_id: str = ""
+    """The stream entry whose plan this is: another entry under the same plan id is a duplicate."""
+    result_id: str = ""
+    """The id of the result that made the claim done."""
 
 
 class OpenClaim(msgspec.Struct, frozen=True):

@@ -63,6 +63,7 @@ class Reason(StrEnum):
         "Of no plan: our ledger was set to the exchange's position; the context says from what and why.",
     )
     # The apply layer's own.
+    GATE_DENIED = "gate_denied", "A gate denied the plan and named no reason; the field gate says which."
     DRY_RUN = "dry_run", "The apply layer runs in dry_run: permits are consumed, no order is sent."
     PERMIT_TIMEOUT = "permit_timeout", "A needed gate gave no permit in time; the field gate names which."
     GATE_NOT_CONFIGURED = (

@@ -117,6 +117,14 @@ def test_a_client_order_id_is_short_and_of_the_plan_alone(plan_id: str) -> None:
     assert len(claim.client_order_id(plan_id)) == 33
 
 
+def test_a_claim_names_the_entry_and_the_result_it_belongs_to() -> None:
+    """Another entry under the same plan id is told from the same entry given again, and a done claim shows its end."""
+    raw = {b"state": b"done", b"plan_entry_id": b"5-0", b"result_id": b"7-0", b"done_at_ms": b"9"}
+    read = claim.decode(raw, "p1")
+    assert read is not None
+    assert (read.state, read.plan_entry_id, read.result_id, read.qty) == (ClaimState.DONE, "5-0", "7-0", None)
+
+
 def test_an_open_claim_reads_back() -> None:
     """What the claim's scripts keep of an open claim."""
     open_claim = OpenClaim("BTCUSDT", Action.OPEN, ClaimState.SENT)

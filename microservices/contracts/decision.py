@@ -19,10 +19,6 @@ UNKNOWN = "UNKNOWN"
 COUNTED_DECISIONS = ("EXECUTE", "SKIP", "BLOCKED", "ERROR")
 """Always present in a window, 0 included."""
 NO_REASON = "none"
-DISTINCT_REASONS = "distinct:reason"
-"""Bucket field: how many reason codes the bucket holds, without `none` and `__other__`."""
-DISTINCT_SYMBOL_REASONS = "distinct:symbol_reason"
-"""Bucket field: how many symbol breakdowns the bucket holds, without `__other__`."""
 HEARTBEAT_S = 10
 
 

@@ -33,12 +33,15 @@ class Loop:
         tick: does one iteration and returns the seconds to pause before the next; 0 is at once.
         wake: setting it ends the pause early.
         max_tick_s: an iteration that takes longer counts as hung, and the watchdog is no longer fed.
+        shortfall: says in one line what the last iteration left undone although it needs no help of the runner (it
+            has its own pace for trying again); empty where it did all. Asked by `--once`, which then exits with 1.
     """
 
     name: str
     tick: Callable[[], float]
     wake: threading.Event = field(default_factory=threading.Event)
     max_tick_s: float = 25.0
+    shortfall: Callable[[], str] = str
 
 
 class Service(Protocol):

@@ -89,6 +89,8 @@ def _run_once(service: Service, redis: Redis | None) -> int:
         service.prepare()
         for loop in service.loops():
             loop.tick()
+            if undone := loop.shortfall():
+                raise Refused(undone)
 
     error: Exception | None = None
     try:

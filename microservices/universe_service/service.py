@@ -100,15 +100,15 @@ class UniverseService:
 
     def loops(self) -> Sequence[Loop]:
         """Give the one loop."""
-        return [Loop("refresh", self.refresh, max_tick_s=self._settings.http_timeout_sec + REDIS_SHARE_S)]
+        longest_s = self._settings.http_timeout_sec + REDIS_SHARE_S
+        return [Loop("refresh", self.refresh, max_tick_s=longest_s, shortfall=lambda: self._trouble)]
 
     def status_line(self) -> str:
         """Say how many symbols there are and how old they are."""
-        trouble = self._failure or self._start_error
         if not self._count:
-            return f"no list: {trouble}"
+            return f"no list: {self._trouble}"
         age_s = max(0, int(self._clock.now() - self._asof_epoch))
-        return f"{self._count} symbols, {age_s} s old" + (f", stale: {trouble}" if trouble else "")
+        return f"{self._count} symbols, {age_s} s old" + (f", stale: {self._trouble}" if self._trouble else "")
 
     def close(self) -> None:
         """Let go of the connections; what is in Redis stays as it is."""
@@ -146,6 +146,11 @@ class UniverseService:
             return self._pauses.next()
         self._publish(selection, asked_epoch)
         return self._settings.universe_refresh_sec
+
+    @property
+    def _trouble(self) -> str:
+        """Why the list is stale; empty where it is the answer to the last refresh."""
+        return self._failure or self._start_error
 
     @property
     def _base(self) -> str:
@@ -238,7 +243,7 @@ class UniverseService:
         count, most = len(selection.symbols), self._settings.universe_max
         if self._guard.has_waited:
             _log.warning("A much shorter list stayed the same for 15 minutes and is accepted: %d symbols", count)
-        if self._start_error or self._failure or count != self._count:
+        if self._trouble or count != self._count:
             _log.info("Universe published: %d symbols, %d dropped, %d instruments", count, selection.dropped, kept)
         if self._is_new("dropped", selection.outside_pattern):
             names = first_of(selection.outside_pattern, NAMED_AT_MOST)

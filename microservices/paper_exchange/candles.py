@@ -72,7 +72,7 @@ class Candle(msgspec.Struct, frozen=True):
         price = self.price_at(elapsed_ms)
         passed = min(max(elapsed_ms, 0), MINUTE_MS) * 3 // MINUTE_MS
         seen = [*self._stations()[: passed + 1], price]
-        volume = self.volume * min(max(elapsed_ms, 0), MINUTE_MS) / MINUTE_MS
+        volume = self.volume * (min(max(elapsed_ms, 0), MINUTE_MS) / MINUTE_MS)
         units = (self.decimals, self.tick, self.volume_decimals)
         return Candle(self.minute, *units, self.opened, max(seen), min(seen), price, volume)
 

@@ -96,7 +96,7 @@ def make_app(venue: Venue, journal: Journal) -> web.Application:
 async def serve(request: web.Request, venue: Venue, journal: Journal) -> web.StreamResponse:
     """Answer one request of the exchange's own, or break its connection where a fault says so."""
     began = time.perf_counter()
-    body = await request.text() if request.body_exists else ""
+    body = (await request.read()).decode(errors="replace") if request.body_exists else ""
     try:
         call = read_call(request.method, request.raw_path, body, request.headers.get(API_KEY_HEADER), venue.faults)
     except ApiError as error:

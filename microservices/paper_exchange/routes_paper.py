@@ -60,7 +60,7 @@ def get_requests(journal: Journal, query: Mapping[str, str]) -> Answer:
 
 
 def _check(venue: Venue, fault: AnyFault) -> None:
-    """Refuse a fault that names a symbol the exchange does not have.
+    """Refuse a fault that names a symbol the exchange does not have, or closes a position that is not there.
 
     Raises:
         ValueError: one sentence.
@@ -68,6 +68,8 @@ def _check(venue: Venue, fault: AnyFault) -> None:
     symbol = getattr(fault, "symbol", None)
     if symbol is not None and not venue.info.listed(symbol):
         raise ValueError(f"symbol {symbol!r} is not listed")
+    if isinstance(fault, ForcedClose) and not venue.account.position(fault.symbol).amount:
+        raise ValueError(f"symbol {symbol!r} has no position to close")
 
 
 def _begin(venue: Venue, fault: AnyFault) -> None:

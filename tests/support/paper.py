@@ -132,7 +132,7 @@ class PaperExchange:
         self._session.delete(f"{self.base_url}/paper/faults", timeout=10)
 
     def requests(self, *, method: str = "", path: str = "", after: int = 0) -> list[dict[str, Any]]:
-        """List what it was asked, oldest first: `seq`, `time_ms`, `method`, `path`, `parameters`, `status`, and more."""
+        """List what it was asked, oldest first: `seq`, `time_ms`, `method`, `path`, `parameters`, `status`."""
         query: dict[str, str | int] = {"method": method, "path": path, "after": after}
         answer: list[dict[str, Any]] = self._session.get(
             f"{self.base_url}/paper/requests", params=query, timeout=10

@@ -27,6 +27,13 @@ _BACKOFF_READ_EVERY_S = 0.25
 _log = logging.getLogger(__name__)
 
 
+class Task(NamedTuple):
+    """A request, and for deep history the weight that more urgent requests need each minute (None: it is urgent)."""
+
+    request: Request
+    keep_free: int | None
+
+
 class Pass(NamedTuple):
     """How a pass ended.
 
@@ -69,11 +76,11 @@ class Fetcher:
         self._held_until = 0.0
         self._backoff_read_at = float("-inf")
 
-    def run(self, requests: Sequence[tuple[Request, int]], take: Callable[[Request, Examined], None]) -> Pass:
+    def run(self, requests: Sequence[Task], take: Callable[[Request, Examined], None]) -> Pass:
         """Send requests in their order until they are done, held up, or `PASS_S` is over.
 
         Args:
-            requests: each with the weight that must be left over for more urgent ones.
+            requests: what to ask, most urgent first.
             take: called with every good answer.
 
         Raises:
@@ -110,24 +117,24 @@ class Fetcher:
         """Start no further request; those under way end by their deadline."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _submit(self, left: deque[tuple[Request, int]], running: dict[Future[Examined], Request]) -> float:
+    def _submit(self, left: deque[Task], running: dict[Future[Examined], Request]) -> float:
         """Start as many requests as may be; return the seconds until the next one may be, 0 where none is held up."""
         while left and len(running) < WORKERS and not self._stop.is_set():
-            request, reserve = left[0]
-            wait_s = self._wait_s(request, reserve)
+            request, keep_free = left[0]
+            wait_s = self._wait_s(request, keep_free)
             if wait_s > 0:
                 return wait_s
             left.popleft()
-            self._budget.spend(request.weight, self._clock.monotonic())
+            self._budget.spend(request.weight, self._clock.monotonic(), deep=keep_free is not None)
             running[self._pool.submit(self._ask, request)] = request
         return 0.0
 
-    def _wait_s(self, request: Request, reserve: int) -> float:
+    def _wait_s(self, request: Request, keep_free: int | None) -> float:
         now = self._clock.monotonic()
         if now - self._backoff_read_at >= _BACKOFF_READ_EVERY_S:
             self._held_until = max(self._held_until, now + self._backoff.remaining_s(BackoffLevel.MARKET_DATA))
             self._backoff_read_at = now
-        return max(self._held_until - now, self._budget.wait_s(request.weight, now, reserve=reserve))
+        return max(self._held_until - now, self._budget.wait_s(request.weight, now, keep_free=keep_free))
 
     def _ask(self, request: Request) -> Examined:
         now_ms = self._client.exchange_time_ms()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from microservices.candle_feed import metrics, planning
 from microservices.candle_feed.budget import WeightBudget
-from microservices.candle_feed.fetching import Fetcher, Pass
+from microservices.candle_feed.fetching import Fetcher, Pass, Task
 from microservices.candle_feed.history import History
 from microservices.candle_feed.planning import Request, Window
 from microservices.candle_feed.settings import Settings
@@ -15,7 +15,7 @@ from microservices.candle_feed.symbols import FollowedSymbols
 from microservices.candle_feed.validation import Examined
 from microservices.contracts.candles import INTERVAL_MS, FeedStatus
 from microservices.contracts.control import BACKOFF_KEY
-from microservices.exchange import ExchangeError, PublicClient, SharedBackoff
+from microservices.exchange import ExchangeError, PublicClient, SharedBackoff, Throttled
 from microservices.runtime import Context, Loop
 
 UNIT = "quantum-candle-feed"
@@ -129,13 +129,15 @@ class CandleFeed:
             symbol: history.missing(window, now) for symbol, history in self._histories.items() if history.ask_at <= now
         }
         # Deeper history leaves room for the next minute's candles of all symbols.
-        reserve = len(self._histories)
-        requests = [
-            (request, reserve if planning.is_deep(request, window) else 0) for request in planning.plan(missing, window)
+        keep_free = len(self._histories)
+        tasks = [
+            Task(request, keep_free if planning.is_deep(request, window) else None)
+            for request in planning.plan(missing, window)
         ]
-        done = self._fetcher.run(requests, lambda request, examined: self._take(request, examined, window))
+        done = self._fetcher.run(tasks, lambda request, examined: self._take(request, examined, window))
         for symbol, error in done.failures:
-            self._failed(symbol, error)
+            if not isinstance(error, Throttled):  # that is no symbol's own trouble
+                self._failed(symbol, error)
         return done
 
     def _take(self, request: Request, examined: Examined, window: Window) -> None:

@@ -34,7 +34,7 @@ class Request(NamedTuple):
 Handler = Callable[[Request, socket.socket], None]
 
 
-def answer(body: bytes, status: int = 200, **headers: str) -> bytes:
+def answer(body: bytes, status: int = 200, /, **headers: str) -> bytes:
     """Make a well-formed answer; an underscore in a header's name stands for a dash."""
     lines = [f"HTTP/1.1 {status} Said", f"Content-Length: {len(body)}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
@@ -58,7 +58,7 @@ class HttpServer:
         """Its base URL."""
         return f"http://127.0.0.1:{self.port}"
 
-    def say(self, body: bytes, status: int = 200, **headers: str) -> None:
+    def say(self, body: bytes, status: int = 200, /, **headers: str) -> None:
         """From now on give this answer to everything."""
         self.send(answer(body, status, **headers))
 

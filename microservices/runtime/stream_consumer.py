@@ -65,8 +65,6 @@ class StreamConsumer:
     ) -> None:
         if not 1 <= batch <= LARGEST_BATCH:
             raise ValueError(f"batch must be from 1 to {LARGEST_BATCH}, not {batch}")
-        if not 0 <= block_ms <= LONGEST_BLOCK_MS:
-            raise ValueError(f"block_ms must be from 0 to {LONGEST_BLOCK_MS}, not {block_ms}")
         if claim_idle_ms is not None and claim_idle_ms < 1:
             raise ValueError(f"claim_idle_ms must be at least 1, not {claim_idle_ms}")
         self._redis = redis
@@ -74,7 +72,7 @@ class StreamConsumer:
         self._group = group
         self._consumer = consumer
         self._batch = batch
-        self._block_ms = block_ms
+        self._block_ms = _checked_block_ms(block_ms)
         self._start_id = start_id
         self._claim_idle_ms = claim_idle_ms
         self._on_group_created = on_group_created
@@ -86,16 +84,19 @@ class StreamConsumer:
         self._start_again()
 
     @contextmanager
-    def batch(self) -> Iterator[list[Entry]]:
+    def batch(self, block_ms: int | None = None) -> Iterator[list[Entry]]:
         """Give the next batch; an empty one says that a read of new entries found none.
 
         The caller acks what it has done, in its own scripts. What it has not acked when it leaves in good order is not
         given again by this object (another run, or an error, gives it again). Leaving with an exception, or failing to
         read, makes the next batch start again with the own pending entries.
+
+        Args:
+            block_ms: how long this one read waits for new entries, 0 to 2,000; None is the consumer's own time.
         """
         again = True
         try:
-            yield self._read()
+            yield self._read(self._block_ms if block_ms is None else _checked_block_ms(block_ms))
             again = False
         finally:
             if again:
@@ -116,11 +117,11 @@ class StreamConsumer:
         self._take_over_from = "-"
         self._take_over_at = float("-inf")
 
-    def _read(self) -> list[Entry]:
+    def _read(self, block_ms: int) -> list[Entry]:
         for _ in range(MOST_GROUPS_MADE):
             try:
                 self._ensure_group()
-                return self._read_own() or self._take_over() or self._read_new()
+                return self._read_own() or self._take_over() or self._read_new(block_ms)
             except ResponseError as error:
                 if not str(error).startswith(_GROUP_IS_LOST):
                     raise
@@ -186,8 +187,8 @@ class StreamConsumer:
             self._take_over_at = self._monotonic() + self._claim_idle_ms / 1000 * TAKE_OVER_EVERY
         return [Entry(entry_id.decode(), _pairs(values)) for entry_id, values in answer[1]]
 
-    def _read_new(self) -> list[Entry]:
-        return self._xreadgroup(">", self._block_ms or None)
+    def _read_new(self, block_ms: int) -> list[Entry]:
+        return self._xreadgroup(">", block_ms or None)
 
     def _xreadgroup(self, after: str, block_ms: int | None) -> list[Entry]:
         answer: Any = self._redis.xreadgroup(
@@ -204,6 +205,12 @@ class StreamConsumer:
                 return {}
             raise
         return next((dict(group) for group in groups if group["name"] == self._group.encode()), {})
+
+
+def _checked_block_ms(block_ms: int) -> int:
+    if not 0 <= block_ms <= LONGEST_BLOCK_MS:
+        raise ValueError(f"block_ms must be from 0 to {LONGEST_BLOCK_MS}, not {block_ms}")
+    return block_ms
 
 
 def _pairs(values: list[bytes] | None) -> dict[bytes, bytes] | None:

@@ -37,6 +37,7 @@ class History:
         self.ask_at = 0.0
         """Monotonic time before which the symbol is left alone."""
         self._absent: list[Absent] = []
+        self._gaps: set[int] = set()
         self._pause_s = FIRST_PAUSE_S
 
     def missing(self, window: Window, now: float) -> list[int]:
@@ -49,14 +50,10 @@ class History:
         self._absent = [absent for absent in self._absent if absent.until > now and absent.last_ms >= window.first_ms]
         minutes = range(window.first_ms, window.last_ms + 1, INTERVAL_MS)
         self.stored.intersection_update(minutes)
-        if len(self.stored) == len(minutes):
-            return []
-        excused = {
-            minute
-            for absent in self._absent
-            for minute in range(max(absent.first_ms, window.first_ms), absent.last_ms + 1, INTERVAL_MS)
-        }
-        return [minute for minute in minutes if minute not in self.stored and minute not in excused]
+        missing = [] if len(self.stored) == len(minutes) else self._lacking(minutes)
+        oldest_ms = min(self.stored, default=window.last_ms)
+        self._gaps = {minute for minute in missing if oldest_ms < minute < window.last_ms}
+        return missing
 
     def answered(self, request: Request, stored: Collection[int], newest_ms: int, now: float) -> int:
         """Take in what was stored of an answer, and what the answer did not have.
@@ -68,9 +65,11 @@ class History:
             now: monotonic seconds.
 
         Returns:
-            How many gaps were filled: runs of minutes between stored ones, or older than the newest, that were missing.
+            How many gaps were filled: runs of minutes, younger than the oldest stored one and older than the newest
+            settled one, that were found missing.
         """
-        gaps = self._gaps_filled(stored, newest_ms)
+        filled = sorted(self._gaps.intersection(stored))
+        self._gaps.difference_update(filled)
         self.stored.update(stored)
         asked = range(request.first_ms, request.last_ms + 1, INTERVAL_MS)
         lacking = [minute for minute in asked if minute not in stored]
@@ -80,7 +79,7 @@ class History:
             self.postpone(now)
         else:
             self._pause_s = FIRST_PAUSE_S
-        return gaps
+        return len(_runs(filled, now))
 
     def postpone(self, now: float) -> None:
         """Leave the symbol alone for a while, longer each time until an answer is whole again."""
@@ -91,12 +90,13 @@ class History:
         """Return the newest stored open time; None where nothing is stored."""
         return max(self.stored, default=None)
 
-    def _gaps_filled(self, stored: Collection[int], newest_ms: int) -> int:
-        if not self.stored:
-            return 0
-        oldest_ms = min(self.stored)
-        filled = sorted(minute for minute in stored if oldest_ms < minute < newest_ms and minute not in self.stored)
-        return len(_runs(filled, 0.0))
+    def _lacking(self, minutes: range) -> list[int]:
+        excused = {
+            minute
+            for absent in self._absent
+            for minute in range(max(absent.first_ms, minutes.start), absent.last_ms + 1, INTERVAL_MS)
+        }
+        return [minute for minute in minutes if minute not in self.stored and minute not in excused]
 
 
 def _runs(minutes: list[int], until: float) -> list[Absent]:

@@ -63,12 +63,28 @@ def test_a_late_candle_is_asked_for_soon_and_ever_less_often() -> None:
 def test_gaps_are_counted_as_runs() -> None:
     """Runs of minutes filled between stored ones or up to the newest count; first history and the newest do not."""
     history = History()
-    assert history.answered(ask(5), ago(5), NEWEST, 0) == 0
-    assert history.answered(ask(9), ago(9, 8, 7, 6), NEWEST, 0) == 0
-    assert history.answered(ask(0), ago(0), NEWEST, 0) == 0
-    assert history.answered(ask(4), ago(4, 2, 1), NEWEST, 0) == 2
-    assert history.answered(ask(4), ago(4, 3, 2, 1, 0), NEWEST, 0) == 1
-    assert history.answered(ask(9), ago(*range(10)), NEWEST, 0) == 0
+
+    def gaps_filled(request: Request, stored: list[int]) -> int:
+        history.missing(WINDOW, 0)
+        return history.answered(request, stored, NEWEST, 0)
+
+    assert gaps_filled(ask(5, 5), ago(5)) == 0
+    assert gaps_filled(ask(9, 6), ago(9, 8, 7, 6)) == 0
+    assert gaps_filled(ask(0), ago(0)) == 0
+    history = History(ago(9, 8, 6, 5))
+    assert gaps_filled(ask(7), ago(7, 4, 2, 1, 0)) == 3
+    history = History(ago(9, 5))
+    assert gaps_filled(ask(8, 6), ago(8, 7, 6)) == 1
+    assert gaps_filled(ask(9), ago(*range(10))) == 1
+    assert gaps_filled(ask(9), ago(*range(10))) == 0
+
+
+def test_answers_that_overtake_each_other_make_no_gap() -> None:
+    """Where deeper history arrives before the newest candles, their arrival fills no gap."""
+    history = History()
+    history.missing(WINDOW, 0)
+    assert history.answered(ask(9, 5), ago(9, 8, 7, 6, 5), NEWEST, 0) == 0
+    assert history.answered(ask(4, 0), ago(4, 3, 2, 1, 0), NEWEST, 0) == 0
 
 
 @given(st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9)), st.integers(0, 9), st.integers(0, 9))

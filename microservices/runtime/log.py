@@ -32,6 +32,13 @@ class LineFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s [%(levelname)s] %(message)s", "%Y-%m-%d %H:%M:%S")
 
+    def format(self, record: logging.LogRecord) -> str:
+        """Format the record, with a traceback of our own: another handler's may be kept in it, unescaped."""
+        kept, record.exc_text = record.exc_text, None
+        text = super().format(record)
+        record.exc_text = kept
+        return text
+
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's own name)
         """Format the line without its traceback."""
         return printable(super().formatMessage(record))

@@ -103,6 +103,9 @@ class CommonSettings(msgspec.Struct, frozen=True, kw_only=True):
         """Port of the metrics on 127.0.0.1; None or 0 is none."""
         return None
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({' '.join(settings_lines(self))})"
+
 
 def load_settings(settings_type: type[S], environ: Mapping[str, str]) -> S:
     """Read every field of `settings_type` from the environment.

@@ -59,7 +59,7 @@ class CandleFeed:
         self._gaps_filled = 0
         self._newest_ms = 0
         self._status = FeedStatus(0, 0, 0, 0, 0, 0)
-        self._candles = Loop("candles", self.tick_candles)
+        self._candles = Loop("candles", self.tick_candles, shortfall=self.shortfall)
         self._universe = Loop("universe", self.tick_universe)
 
     def prepare(self) -> None:
@@ -83,6 +83,13 @@ class CandleFeed:
         """Let go of threads and connections."""
         self._fetcher.close()
         self._client.close()
+
+    def shortfall(self) -> str:
+        """Say in one line what the last round of candles left undone; empty where every newest candle is there."""
+        status = self._status
+        if not status.symbols:
+            return "no symbols: CANDLES_SYMBOLS is empty, and there is no valid universe"
+        return f"{status.lagging} of {status.symbols} symbols lack their newest candle" if status.lagging else ""
 
     def tick_universe(self) -> float:
         """Read which symbols are followed; wake the candles' loop where they changed.

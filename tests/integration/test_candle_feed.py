@@ -217,11 +217,13 @@ def test_one_bad_symbol_holds_up_no_other(world: World, wrong: bytes, caplog: py
     assert world.minutes("AUSDT") == world.minutes("CUSDT") == last(600)
     assert world.minutes("BADUSDT") == []
     assert world.status().lagging == 1
+    assert feed.shortfall() == "1 of 3 symbols lack their newest candle"
     assert caplog.text.count("BADUSDT") == 1
     world.market.wrong = {}
     world.clock.advance(10)
     feed.tick_candles()
     assert world.minutes("BADUSDT") == last(600)
+    assert feed.shortfall() == ""
     assert "BADUSDT: candles are good again" in caplog.text
 
 

@@ -114,6 +114,14 @@ def test_once_fails_where_the_exchange_is_away(
     assert not redis_client.exists(candles.key(symbols[0]))
 
 
+def test_once_fails_without_symbols(paper: PaperExchange, redis_server: RedisServer, redis_client: Redis) -> None:
+    """`--once` with no list from anywhere ends with 1 and says what is missing."""
+    code, errors = ended(start(paper, redis_server, [], "--once"))
+    assert code == 1
+    assert "no valid universe" in errors
+    assert not redis_client.keys("quantum:candles:?*USDT")
+
+
 def test_check_config(paper: PaperExchange, redis_server: RedisServer) -> None:
     """`--check-config` ends with 0, and with 78 and one line where a value is wrong."""
     assert ended(start(paper, redis_server, ["BTCUSDT"], "--check-config"))[0] == 0

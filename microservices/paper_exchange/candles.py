@@ -32,6 +32,21 @@ class Candles(msgspec.Struct, frozen=True):
         """Count the minutes."""
         return len(self.opens)
 
+    def part(self, first: int, end: int) -> "Candles":
+        """Take out the minutes from `first` up to, not including, `end`, as far as they are there."""
+        cut = slice(max(first - self.first, 0), max(end - self.first, 0))
+        return Candles(
+            first=self.first + cut.start,
+            decimals=self.decimals,
+            tick=self.tick,
+            volume_decimals=self.volume_decimals,
+            opens=self.opens[cut],
+            highs=self.highs[cut],
+            lows=self.lows[cut],
+            closes=self.closes[cut],
+            volume=self.volume[cut],
+        )
+
     def row(self, minute: int) -> "Candle":
         """Take one minute out."""
         i = minute - self.first

@@ -11,15 +11,15 @@ import numpy as np
 from microservices.paper_exchange.candles import MINUTE_MS, Candle, Candles, PricePath
 from microservices.paper_exchange.noise import stream_key
 
-BLOCK_MINUTES = 120
-MAX_BLOCKS = 3_000
+BLOCK_MINUTES = 60
+MAX_BLOCKS = 6_000
 """About 80 MB when all are full: 700 symbols' newest 400 candles, or deeper history of fewer."""
 
 _USDT_A_TRADE = 1_000.0  # decides the number of trades shown
 
 
 class KlineBlocks:
-    """Each symbol's candles in blocks of two hours; the oldest used give way.
+    """Each symbol's candles in blocks of an hour; the oldest used give way.
 
     A candle is a function of its minute alone, so that a block may hold minutes still to come: who asks decides what
     is shown. Blocks of different symbols begin at different minutes, so that not all are made at once.
@@ -36,29 +36,40 @@ class KlineBlocks:
 
     def candle(self, symbol: str, minute: int) -> Candle:
         """Give one minute's candle, complete whether the minute has passed or not."""
-        return self._block(symbol, self._number(symbol, minute)).candles.row(minute)
+        number = self._number(symbol, minute)
+        self._make_missing(symbol, range(number, number + 1))
+        return self._blocks[symbol, number].candles.row(minute)
 
     def rows(self, symbol: str, first: int, last: int) -> list[bytes]:
         """Give the wire's rows of minutes `first` to `last`, as pieces to be joined with commas."""
         numbers = range(self._number(symbol, first), self._number(symbol, last) + 1)
-        return [self._block(symbol, number).wire(first, last) for number in numbers]
+        self._make_missing(symbol, numbers)
+        return [self._blocks[symbol, number].wire(first, last) for number in numbers]
 
     def _number(self, symbol: str, minute: int) -> int:
         return (minute + self._offsets[symbol]) // BLOCK_MINUTES
 
-    def _block(self, symbol: str, number: int) -> "_Block":
-        key = (symbol, number)
-        block = self._blocks.get(key)
-        if block is None:
-            path = self._paths[symbol]
-            begin = number * BLOCK_MINUTES - self._offsets[symbol]
-            first = max(begin, path.first_minute())
-            block = self._blocks[key] = _Block(path.candles(first, begin + BLOCK_MINUTES - first))
-            if len(self._blocks) > MAX_BLOCKS:
-                self._blocks.popitem(last=False)
-        else:
-            self._blocks.move_to_end(key)
-        return block
+    def _is_kept(self, symbol: str, number: int) -> bool:
+        """Tell whether a block is there, and count it as used now."""
+        if (symbol, number) not in self._blocks:
+            return False
+        self._blocks.move_to_end((symbol, number))
+        return True
+
+    def _make_missing(self, symbol: str, numbers: range) -> None:
+        """Make the blocks that are not kept, from one piece of the path; as many of the oldest used are dropped."""
+        missing = [number for number in numbers if not self._is_kept(symbol, number)]
+        if not missing:
+            return
+        path, offset = self._paths[symbol], self._offsets[symbol]
+        begin = max(missing[0] * BLOCK_MINUTES - offset, path.first_minute())
+        end = (missing[-1] + 1) * BLOCK_MINUTES - offset
+        candles = path.candles(begin, end - begin)
+        for number in missing:
+            edge = number * BLOCK_MINUTES - offset
+            self._blocks[symbol, number] = _Block(candles.part(edge, edge + BLOCK_MINUTES))
+        while len(self._blocks) > MAX_BLOCKS:
+            self._blocks.popitem(last=False)
 
 
 class _Block:

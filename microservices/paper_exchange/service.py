@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 SLICE_S = 0.2  # how long the thread serves before it looks whether it should stop
 MATCH_EVERY_S = 1.0
 WARM_CANDLES = 300  # what every client asks for first
+WARM_PAUSE_S = 0.002  # between two symbols, so that clients are served in between
 
 
 class PaperService:
@@ -186,7 +187,7 @@ async def _warm(venue: Venue) -> None:
     """Make the candles that clients ask for first before they do, a symbol at a time."""
     for symbol in venue.info.instruments:
         venue.market.klines(symbol, venue.now_ms(), limit=WARM_CANDLES, start_ms=None, end_ms=None)
-        await asyncio.sleep(0)
+        await asyncio.sleep(WARM_PAUSE_S)
 
 
 def _discard(_handle: object) -> None:

@@ -55,6 +55,7 @@ class SimulatedPath:
         self._offset = int(character[0] * PHASE_MINUTES * SEASON_PHASES)
         self._sigma = 0.0005 + 0.0007 * float(character[1])  # standard deviation of a log return in a minute
         self._recent: dict[int, Floats] = {}
+        self._season, self._season_bounds = -1, list[float]()
         self._turnover = _MINUTE_NOTIONAL_USDT * float(np.exp(3.0 * character[2]))
 
     def first_minute(self) -> int:
@@ -78,11 +79,9 @@ class SimulatedPath:
         return self._regimes(np.array([(minute + self._offset) // PHASE_MINUTES]))[0]
 
     def _columns(self, first: int, opens: Floats, closes: Floats) -> Candles:
-        minutes = np.arange(first, first + len(opens))
-        reach = self._sigma * 0.6
-        high_wick = np.abs(normals(self._keys["wick"], minutes * 3)) * reach
-        low_wick = np.abs(normals(self._keys["wick"], minutes * 3 + 1)) * reach
-        busy = np.exp(0.8 * normals(self._keys["wick"], minutes * 3 + 2))
+        draws = normals(self._keys["wick"], np.arange(first * 3, (first + len(opens)) * 3))
+        high_wick, low_wick = np.abs(draws[0::3]) * self._sigma * 0.6, np.abs(draws[1::3]) * self._sigma * 0.6
+        busy = np.exp(0.8 * draws[2::3])
         return Candles(
             first=first,
             decimals=self._decimals,
@@ -131,12 +130,17 @@ class SimulatedPath:
     def _bounds(self, phase: int) -> tuple[float, float]:
         """Give the log prices at which a phase begins and ends."""
         season, within = divmod(phase, SEASON_PHASES)
+        if season != self._season:
+            self._season, self._season_bounds = season, self._made_season(season)
+        return self._season_bounds[within], self._season_bounds[within + 1]
+
+    def _made_season(self, season: int) -> list[float]:
+        """Give the log prices between a season's phases, its two anchors first and last."""
         begin, end = (self._anchor(season + i) for i in (0, 1))
         steps = self._steps(season)
         drift = (end - begin - float(steps.sum())) / SEASON_PHASES
-        sums = np.concatenate(([0.0], np.cumsum(steps + drift)))
-        after = end if within == SEASON_PHASES - 1 else begin + float(sums[within + 1])
-        return begin + float(sums[within]), after
+        inner: list[float] = (begin + np.cumsum(steps + drift)).tolist()
+        return [begin, *inner[:-1], end]
 
     def _anchor(self, season: int) -> float:
         draw = float(normals(self._keys["anchor"], np.array([season]))[0])

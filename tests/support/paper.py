@@ -6,8 +6,6 @@ import json
 import os
 import secrets
 import signal
-import subprocess
-import sys
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -17,11 +15,9 @@ from urllib.parse import urlencode
 
 import requests
 
+from tests.support.daemon import Daemon
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
-
-ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "microservices.paper_exchange.main"]
 
 
 class Reply(NamedTuple):
@@ -61,7 +57,7 @@ class PaperExchange:
         self._settings = {"PAPER_WEIGHT_PER_MIN": "0", **(settings or {})}
         if state_file is not None:
             self._settings["PAPER_STATE_FILE"] = str(state_file)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._daemon: Daemon | None = None
         self._session = requests.Session()
 
     @property
@@ -80,32 +76,28 @@ class PaperExchange:
 
     def start(self) -> Self:
         """Start it and wait until it answers."""
-        process = self.spawn()
+        daemon = self.daemon()
+        daemon.__enter__()
+        self._daemon = daemon
 
         def up() -> bool:
-            assert process.poll() is None, f"it ended with {process.returncode}"
+            assert daemon.is_running, daemon.log()
             return self._answers()
 
         wait_until(up, 20, what="the paper exchange to answer")
         return self
 
-    def spawn(self) -> subprocess.Popen[bytes]:
-        """Start the process without waiting for anything."""
-        self._process = subprocess.Popen(COMMAND, env=self.own_environment(), cwd=ROOT)
-        return self._process
-
-    def own_environment(self) -> dict[str, str]:
-        """Give the variables it is started with itself."""
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    def daemon(self, *arguments: str) -> Daemon:
+        """Make the process without starting it."""
         wanted = {"PAPER_API_KEY": self.key, "PAPER_API_SECRET": self.secret, "PAPER_PORT": str(self.port)}
-        return {**kept, **wanted, **self._settings}
+        return Daemon("paper_exchange", *arguments, environment={**wanted, **self._settings})
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it, by default cleanly; SIGKILL is a crash."""
-        if self._process is not None:
-            self._process.send_signal(how)
-            self._process.wait(10)
-            self._process = None
+        if self._daemon is not None:
+            self._daemon.end(how)
+            self._daemon.__exit__(None, None, None)
+            self._daemon = None
 
     def restart(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it and start it again on the same port."""
@@ -114,13 +106,22 @@ class PaperExchange:
 
     def pause(self) -> None:
         """Freeze it: connections stay open and nothing is answered."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let it go on after `pause`."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+        os.kill(self.pid, signal.SIGCONT)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._daemon is not None
+        return self._daemon.pid
+
+    def log(self) -> str:
+        """Give what it has logged since it was started."""
+        assert self._daemon is not None
+        return self._daemon.log()
 
     def fault(self, *faults: dict[str, Any]) -> None:
         """Post faults; one that it does not take fails the test."""

@@ -18,14 +18,13 @@ from ops.suite.conductor import Conductor
 from ops.suite.layout import make_layout, processes
 from ops.suite.supervisor import Supervisor
 
-LOG_FOLDER = Path(".run")
 WIDTH = 118
 
 
 def main() -> int:
     """Run until ended; 0 if everything worked, 1 if not, 2 for usage."""
     arguments = _arguments()
-    logs = LOG_FOLDER / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    logs = arguments.logs / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
     logs.mkdir(parents=True)
     # Keys and reasons come from outside: nothing in them is markup.
     console = Console(width=None if sys.stdout.isatty() else WIDTH, markup=False, highlight=False)
@@ -53,6 +52,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--for", dest="run_for", type=_positive, metavar="SECONDS", help="end by itself, with proofs")
     parser.add_argument("--exchange-info", type=_existing, metavar="FILE", help="a recorded exchangeInfo answer")
     parser.add_argument("--klines", type=_existing, metavar="DIR", help="recorded candles")
+    parser.add_argument(
+        "--logs", type=Path, default=Path(".run"), metavar="DIR", help="where the log folder is made (.run)"
+    )
     return parser.parse_args()
 
 

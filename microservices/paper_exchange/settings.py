@@ -13,17 +13,24 @@ from microservices.runtime import CommonSettings, Secret, SettingError
 class Settings(CommonSettings, frozen=True, kw_only=True):
     """Where it listens, whose key it takes, and what market it shows."""
 
-    paper_api_key: Secret
-    paper_api_secret: Secret
-    paper_host: str = "127.0.0.1"
-    paper_port: Annotated[int, Meta(ge=1, le=65535)] = 8060
-    paper_seed: Annotated[int, Meta(ge=0)] = 1
-    paper_exchange_info: Path | None = None
-    paper_klines_dir: Path | None = None
-    paper_state_file: Path | None = None
-    paper_balance_usdt: Decimal = Decimal(10_000)
-    # Request weight a minute; unset: what the exchangeInfo answer says (2,400 in the built-in market); 0: no limit.
-    paper_weight_per_min: Annotated[int, Meta(ge=0)] | None = None
+    paper_api_key: Annotated[Secret, Meta(description="The one API key it knows")]
+    paper_api_secret: Annotated[Secret, Meta(description="What requests are signed with")]
+    paper_host: Annotated[str, Meta(description="Address to listen on, loopback alone")] = "127.0.0.1"
+    paper_port: Annotated[int, Meta(ge=1, le=65535, description="Port to listen on")] = 8060
+    paper_seed: Annotated[int, Meta(ge=0, description="Another seed is another simulated market")] = 1
+    paper_exchange_info: Annotated[
+        Path | None, Meta(description="A recorded exchangeInfo answer, also .gz; empty: the built-in market")
+    ] = None
+    paper_klines_dir: Annotated[
+        Path | None, Meta(description="Recorded 1-minute candles; empty: all prices are simulated")
+    ] = None
+    paper_state_file: Annotated[
+        Path | None, Meta(description="Where the account is kept; empty: it ends with the process")
+    ] = None
+    paper_balance_usdt: Annotated[Decimal, Meta(description="What a new account begins with")] = Decimal(10_000)
+    paper_weight_per_min: Annotated[
+        int | None, Meta(ge=0, description="Request weight a minute; empty: what exchangeInfo says; 0: no limit")
+    ] = None
 
     def __post_init__(self) -> None:
         """Refuse a host that another machine could reach (the faults are for this machine alone) and an empty wallet.

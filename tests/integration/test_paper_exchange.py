@@ -24,7 +24,9 @@ from microservices.exchange import (
 )
 from microservices.paper_exchange.builtin_market import builtin_exchange_info
 from microservices.runtime import Secret, SystemClock
+from tests.support.daemon import Daemon
 from tests.support.paper import PaperExchange
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 D = Decimal
@@ -281,14 +283,23 @@ def test_a_wrong_setting_stops_it_with_one_line(name: str, value: str) -> None:
 
 
 def test_once_and_check_config_end_by_themselves() -> None:
-    """Once serves for a moment and ends with 0; the configuration is shown without the secrets."""
-    paper = PaperExchange()
+    """Once serves for a moment and ends with 0, without any Redis; the configuration is shown without the secrets."""
+    paper = PaperExchange(settings={"REDIS_PORT": str(free_port())})
     assert paper.daemon("--once").run().returncode == 0
     shown = paper.daemon("--check-config").run()
     assert shown.returncode == 0
     assert f"PAPER_PORT={paper.port}" in shown.stdout
     assert paper.key not in shown.stdout
     assert paper.secret not in shown.stdout
+
+
+def test_it_runs_as_a_file_and_without_redis() -> None:
+    """Started by its path from anywhere, with a Redis that is not there, it serves and ends with 0."""
+    paper = PaperExchange(settings={"REDIS_PORT": str(free_port())})
+    with Daemon("paper_exchange", environment=paper.own_environment(), as_file=True) as daemon:
+        wait_until(lambda: f"Paper exchange on http://127.0.0.1:{paper.port}" in daemon.log(), 20)
+        assert paper.get("/fapi/v1/ping").json == {}
+        assert daemon.end()[0] == 0
 
 
 def test_it_ends_at_once_although_a_client_still_waits() -> None:

@@ -89,8 +89,12 @@ class PaperExchange:
 
     def daemon(self, *arguments: str) -> Daemon:
         """Make the process without starting it."""
+        return Daemon("paper_exchange", *arguments, environment=self.own_environment())
+
+    def own_environment(self) -> dict[str, str]:
+        """Give the variables it is started with itself."""
         wanted = {"PAPER_API_KEY": self.key, "PAPER_API_SECRET": self.secret, "PAPER_PORT": str(self.port)}
-        return Daemon("paper_exchange", *arguments, environment={**wanted, **self._settings})
+        return {**wanted, **self._settings}
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it, by default cleanly; SIGKILL is a crash."""

@@ -42,7 +42,8 @@ class Trading:
         """Take an order, or refuse it as the exchange would.
 
         A reduce-only order for more than the position is cut to the position, and says so in its quantity
-        (`origQty`); without a position on the other side it is refused.
+        (`origQty`); without a position on the other side it is refused. The documentation is silent on the cut; it was
+        observed on the live exchange: https://github.com/nautechsystems/nautilus_trader/issues/3983
 
         Raises:
             ApiError: -4140, -4141, -1111, -1013, -4003, -4005, -4014, -4116, -2022, -4164 or -2019.

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 
 FIRST_S = 0.2  # short enough that a restarted Redis costs no noticeable time
-LONGEST_S = 5.0  # long enough to leave a struggling server alone, short enough to be back before anybody looks
+LONGEST_S = 3.0  # long enough to leave a struggling server alone, short enough that an exit is not kept waiting
 FACTOR = 2.0
 SPREAD = 0.2  # each pause is within 20 % of its nominal length
 

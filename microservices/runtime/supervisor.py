@@ -61,6 +61,7 @@ class Supervisor:
         self._threads_before = set(threading.enumerate())
         self._closing = threading.Thread(target=self._close, name="close", daemon=True)
         self._bell, self._bell_end = socket.socketpair()
+        self._fed_at = self._told_at = float("-inf")
         self._watchdog_every_s = min(STATUS_EVERY_S, (notifier.watchdog_s or STATUS_EVERY_S * 4) / 4)
 
     def run(self) -> int:
@@ -68,22 +69,18 @@ class Supervisor:
         with ring_on_signals(self._bell_end):
             self._start(Loop("prepare", self._prepare), until_success=True)
             self._notifier.ready()
-            status_at = watchdog_at = float("-inf")
-            while not self._rung(min(LOOK_S, self._watchdog_every_s)) and self._all_alive():
-                now = self._clock.monotonic()
-                if now - watchdog_at >= self._watchdog_every_s and self._all_progress():
-                    watchdog_at = now
-                    self._notifier.watchdog()
-                if now - status_at >= STATUS_EVERY_S:
-                    status_at = now
-                    self._notifier.status(self.status())
+            while self._all_alive():
+                self._tell_systemd()
+                if self._rung(min(LOOK_S, self._watchdog_every_s)):
+                    break
             return self._leave()
 
     def stuck(self) -> bool:
-        """Tell whether a thread of the service is still in a call that did not end in time."""
-        ours = {runner.thread for runner in self._runners} | {self._closing}
-        own_threads = (thread for thread in threading.enumerate() if thread not in self._threads_before)
-        return any(thread in ours or not thread.daemon for thread in own_threads)
+        """Tell whether any thread that began since is still there: the interpreter might wait for it.
+
+        It waits for the workers of a pool even where they are daemon threads.
+        """
+        return any(thread not in self._threads_before for thread in threading.enumerate())
 
     def status(self) -> str:
         """Say in one line how the daemon is."""
@@ -104,6 +101,7 @@ class Supervisor:
         self._service.prepare()
         for loop in self._service.loops():
             self._start(loop)
+        self._told_at = float("-inf")  # say so at once
         return 0.0
 
     def _start(self, loop: Loop, *, until_success: bool = False) -> LoopRunner:
@@ -117,6 +115,15 @@ class Supervisor:
         self._end = self._end or error
         self._stop.set()
         self._bell_end.send(bytes([LOOP_ENDED]))
+
+    def _tell_systemd(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._fed_at >= self._watchdog_every_s and self._all_progress():
+            self._fed_at = now
+            self._notifier.watchdog()
+        if now - self._told_at >= STATUS_EVERY_S:
+            self._told_at = now
+            self._notifier.status(self.status())
 
     def _rung(self, timeout_s: float) -> bool:
         """Wait for a signal that ends the daemon, or for a loop that does."""

@@ -1,0 +1,140 @@
+"""Three consumer processes that are killed in the middle of their work, on a bad network, before a Redis that crashes.
+
+The long run of the same, with more of everything, is `make soak`.
+"""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+
+from tests.support.counting import GROUP, STREAM, add, counted, is_settled, some_results, status
+from tests.support.redis_server import RedisServer
+from tests.support.tcp_proxy import Fault, TcpProxy
+from tests.support.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+CONSUMERS = 3
+KILLS = 20
+BURST = 200
+CRASH_AT = (7, 14)
+FAULT_SHARE = 0.03
+
+
+class Consumers:
+    """Processes of the service, each under a name of its own, that go through the proxy."""
+
+    def __init__(self, port: int) -> None:
+        self._environment = os.environ | {
+            "REDIS_PORT": str(port),
+            "P35_METRICS_PORT": "0",
+            "P35_BLOCK_MS": "20",
+            "P35_BATCH_SIZE": "500",
+            "P35_CLAIM_IDLE_MS": "1000",
+        }
+        self._started_at: dict[int, float] = {}
+        self._running = {number: self._start(number) for number in range(CONSUMERS)}
+
+    def holds_something(self, redis: Redis, number: int) -> bool:
+        """Tell whether a consumer has taken messages into its hands since it was started, and not settled them yet."""
+        age_ms = (time.monotonic() - self._started_at[number]) * 1000
+        name = f"{socket.gethostname()}-{number}"
+        try:
+            rows: Any = redis.xpending_range(STREAM, GROUP, "-", "+", 1, name)
+        except RedisError:
+            return False
+        return any(row["time_since_delivered"] < age_ms for row in rows)
+
+    def kill(self, number: int) -> None:
+        """Kill one in the middle of whatever it does, and start it anew."""
+        self._running[number].kill()
+        self._running[number].wait(10)
+        self._running[number] = self._start(number)
+
+    def stop(self) -> list[int]:
+        """End all of them in good order; return their exit codes."""
+        for process in self._running.values():
+            process.send_signal(signal.SIGTERM)
+        return [process.wait(10) for process in self._running.values()]
+
+    def _start(self, number: int) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "microservices.decision_intelligence.main"]
+        self._started_at[number] = time.monotonic()
+        environment = self._environment | {"P35_INSTANCE": f"{number}"}
+        return subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL)
+
+
+class Producer:
+    """Adds bursts of results until it is told to stop; what it could not add it forgets."""
+
+    def __init__(self, redis: Redis, rng: random.Random) -> None:
+        self._redis = redis
+        self._rng = rng
+        self._enough = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it."""
+        self._enough.set()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        while not self._enough.wait(0.02):
+            try:
+                add(self._redis, some_results(BURST, self._rng, time.time()))
+            except RedisError:
+                continue
+
+
+def recount(redis: Redis) -> Counter[str]:
+    """Count the stream itself, entry by entry, by what each was meant to be."""
+    found: Counter[str] = Counter()
+    after = "-"
+    while True:
+        entries: Any = redis.xrange(STREAM, after, "+", count=5_000)
+        if not entries:
+            return found
+        found.update(fields[b"meant"].decode().split(" ")[0] for _, fields in entries)
+        after = f"({entries[-1][0].decode()}"
+
+
+@pytest.mark.slow
+def test_every_message_counts_once_through_kills_lost_replies_and_a_crashed_redis() -> None:
+    """Bucket totals equal a recount of the stream: no more, no fewer."""
+    rng = random.Random(7)
+    faults = [Fault.SWALLOW_REPLY, Fault.DROP, Fault.CUT]
+    with RedisServer(appendonly=True) as server, TcpProxy(server.port) as proxy, server.client() as redis:
+        proxy.faults = lambda _request: rng.choice(faults) if rng.random() < FAULT_SHARE else Fault.NONE
+        consumers = Consumers(proxy.port)
+        with server.client() as producers_own:
+            producer = Producer(producers_own, random.Random(8))
+            for kill in range(KILLS):
+                victim = kill % CONSUMERS
+                hands_full = partial(consumers.holds_something, redis, victim)
+                wait_until(hands_full, 20, what=f"a batch in the hands of {victim}", every_s=0.001)
+                consumers.kill(victim)
+                if kill in CRASH_AT:
+                    server.stop(signal.SIGKILL)
+                    server.start()
+            producer.stop()
+        proxy.faults = lambda _request: Fault.NONE
+        wait_until(lambda: is_settled(redis), 20, what="all to be settled")
+        codes = consumers.stop()
+        assert codes == [0] * CONSUMERS
+        assert recount(redis) == counted(redis).decisions
+        assert status(redis).processed_total == redis.xlen(STREAM) > KILLS * BURST
+        assert status(redis).lost_total == 0
+        assert all(proxy.injected[fault] for fault in faults)

@@ -5,20 +5,22 @@
 -- ARGV[1]  group   ARGV[2]  our consumer name   ARGV[3]  least idle time in ms
 -- ARGV[4]  first id to look at, `-` for all     ARGV[5]  how many at most
 -- Returns  { id after which to go on, or '' where the list's end was reached,
---            { entry, ... } each { id, { field, value, ... } } now pending for us, or { id, false } without a body }
+--            { entry, ... } first each { id, false } without a body, then each { id, { field, value, ... } }, now ours }
 local pending = redis.call('XPENDING', KEYS[1], ARGV[1], 'IDLE', ARGV[3], ARGV[4], '+', ARGV[5])
-local taken = {}
+local taken, ours = {}, {}
 for _, row in ipairs(pending) do
   local id, consumer = row[1], row[2]
   if consumer ~= ARGV[2] then
     if #redis.call('XRANGE', KEYS[1], id, id, 'COUNT', 1) == 0 then
       taken[#taken + 1] = { id, false }
     else
-      local claimed = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], id)
-      if claimed[1] then
-        taken[#taken + 1] = claimed[1]
-      end
+      ours[#ours + 1] = id
     end
+  end
+end
+if #ours > 0 then
+  for _, entry in ipairs(redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], unpack(ours))) do
+    taken[#taken + 1] = entry
   end
 end
 local next_id = ''

@@ -256,9 +256,9 @@ def test_what_a_dead_consumer_left_is_taken_over(redis_client: Redis) -> None:
     add(redis_client, 1, first=1000)
     ticks = Ticks()
     reader = consumer(redis_client, batch=1000, claim_idle_ms=IDLE_MS, ticks=ticks)
-    batches = [read_and_ack(redis_client, reader) for _ in range(5)]
-    assert [len(batch) for batch in batches] == [100, 100, 30, 1, 0]
-    assert [entry_id for batch in batches[:3] for entry_id in batch] == ids[:230]
+    batches = [read_and_ack(redis_client, reader) for _ in range(7)]
+    assert [len(batch) for batch in batches] == [50, 50, 50, 50, 30, 1, 0]
+    assert [entry_id for batch in batches[:5] for entry_id in batch] == ids[:230]
     assert reader.pending_estimate() == 20
 
 

@@ -68,6 +68,7 @@ def test_without_a_listener_nothing_happens(environ: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("usec", "pid", "watchdog_s"),
     [("30000000", str(os.getpid()), 30.0), ("30000000", None, 30.0), ("30000000", "1", None), ("0", None, None)],
+    ids=["ours", "anybody's", "another's", "off"],
 )
 def test_the_watchdog_is_ours_only_where_it_names_us(usec: str, pid: str | None, watchdog_s: float | None) -> None:
     """Another process's watchdog is not fed."""

@@ -4,28 +4,20 @@ A pure calculator of the locked specification: same closes, same numbers, whiche
 Units: sigma and mu are log return per candle; everything else is dimensionless.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from ai_engine import fits, regime, theil_sen, volatility
+from ai_engine import formulas, theil_sen
+from ai_engine.formulas import FIELDS
+from ai_engine.live import LiveEngine
 from ai_engine.prices import Floats, Prices, checked, log_prices, price_fault
 from ai_engine.regime import dominant_regime
-from ai_engine.theta import DEFAULT_THETA, Theta, check, merged, read_only
+from ai_engine.theta import DEFAULT_THETA, check, merged, read_only
 
-__all__ = ["DEFAULT_THETA", "FIELDS", "MarketState", "dominant_regime", "price_fault"]
-
-FIELDS = ("sigma", "mu", "ts", "p_trend", "p_mr", "p_chop", "dp", "vr", "spike_proxy")
-"""The numbers of one state, as `replay` names them."""
-
-_ROWS_AT_ONCE = 1024
-_SLOPES = {
-    "theil_sen": theil_sen.median_slopes,
-    "ols": fits.least_squares_slopes,
-    "huber": fits.huber_slopes,
-}
+__all__ = ["DEFAULT_THETA", "FIELDS", "LiveEngine", "MarketState", "dominant_regime", "price_fault"]
 
 
 class MarketState:
@@ -71,13 +63,20 @@ class MarketState:
         needed = self.min_prices
         closes = {symbol: checked(symbol, prices) for symbol, prices in prices_by_symbol.items()}
         ready = [symbol for symbol, values in closes.items() if len(values) >= needed]
-        states: dict[str, dict[str, Any] | None] = dict.fromkeys(closes)
+        out: dict[str, dict[str, Any] | None] = dict.fromkeys(closes)
         if ready:
-            windows = np.stack([closes[symbol][-needed:] for symbol in ready])
-            columns = compute(log_prices(windows, self._theta.eps), self._theta)
-            for row, symbol in enumerate(ready):
-                states[symbol] = state_dict({name: float(columns[name][row]) for name in FIELDS}, self._theta)
-        return states
+            logs = log_prices(np.stack([closes[symbol][-needed:] for symbol in ready]), self._theta.eps)
+            columns = formulas.compute(logs, formulas.trend(logs, self._theta), self._theta)
+            out.update(zip(ready, formulas.states(columns, self._theta), strict=True))
+        return out
+
+    def live(self, symbols: Iterable[str]) -> LiveEngine:
+        """Make an engine that keeps the state of these symbols and takes one new close of each at a time.
+
+        Raises:
+            ValueError: a symbol stands twice.
+        """
+        return LiveEngine(symbols, self._theta)
 
     def replay(self, prices: Prices | Mapping[str, Prices]) -> dict[str, Any]:
         """Compute the state at every candle of a history: what `get_state` says of each prefix.
@@ -93,59 +92,24 @@ class MarketState:
             ValueError: as `get_state`.
         """
         if isinstance(prices, Mapping):
-            return {symbol: self._replay(symbol, history) for symbol, history in prices.items()}
-        return self._replay("prices", prices)
+            closes = {symbol: checked(symbol, history) for symbol, history in prices.items()}
+            return {symbol: self._replay(history) for symbol, history in closes.items()}
+        return self._replay(checked("prices", prices))
 
-    def _replay(self, symbol: str, prices: Prices) -> dict[str, Floats]:
-        closes = checked(symbol, prices)
-        count = max(0, len(closes) - self.min_prices + 1)
-        out = {name: np.empty(count) for name in FIELDS}
-        if count:
-            windows = sliding_window_view(log_prices(closes, self._theta.eps), self.min_prices)
-            for start in range(0, count, _ROWS_AT_ONCE):
-                rows = slice(start, start + _ROWS_AT_ONCE)
-                for name, column in compute(windows[rows], self._theta).items():
-                    out[name][rows] = column
-        return out
+    def _replay(self, closes: Floats) -> dict[str, Floats]:
+        needed = self.min_prices
+        if len(closes) < needed:
+            return {name: np.empty(0) for name in FIELDS}
+        logs = log_prices(closes, self._theta.eps)
+        windows = sliding_window_view(logs, needed)
+        mu = self._moving_trend(logs, windows)
+        return dict(formulas.compute(windows, mu, self._theta))
 
-
-def compute(logs: Floats, theta: Theta) -> dict[str, Floats]:
-    """Evaluate the formulas on rows of log prices.
-
-    Args:
-        logs: ln(p + eps), oldest first; shape (rows, theta.min_prices).
-        theta: the parameters.
-
-    Returns:
-        One array of shape (rows,) for each of `FIELDS`.
-    """
-    logs = np.ascontiguousarray(logs)
-    returns = np.diff(logs, axis=1)
-    sigma, spike_proxy = volatility.sigma_and_spike(returns[:, -theta.vol_window :], theta)
-    slope_of = _SLOPES[theta.trend_method]
-    mu = np.zeros(len(logs))
-    for window, weight in zip(theta.trend_windows, theta.trend_weights, strict=True):
-        mu += weight * slope_of(logs[:, -window:])
-    ts = np.abs(mu) / (sigma + theta.eps)
-    recent = returns[:, -theta.regime_window :]
-    dp = regime.directional_persistence(recent)
-    vr = regime.variance_ratio(recent, theta.vr_k, theta.eps)
-    probabilities = regime.probabilities(ts, dp, vr, theta)
-    return dict(zip(FIELDS, (sigma, mu, ts, *probabilities.T, dp, vr, spike_proxy), strict=True))
-
-
-def state_dict(numbers: Mapping[str, float], theta: Theta) -> dict[str, Any]:
-    """Arrange one state's numbers as `get_state` returns them."""
-    return {
-        "sigma": numbers["sigma"],
-        "mu": numbers["mu"],
-        "ts": numbers["ts"],
-        "regime_probs": {name: numbers[f"p_{name}"] for name in regime.REGIMES},
-        "features": {name: numbers[name] for name in ("dp", "vr", "spike_proxy")},
-        "windows": {
-            "returns_n": theta.vol_window,
-            "trend_windows": list(theta.trend_windows),
-            "regime_window": theta.regime_window,
-        },
-        "ts_components": {"mu_abs": abs(numbers["mu"]), "sigma_used": numbers["sigma"]},
-    }
+    def _moving_trend(self, logs: Floats, windows: Floats) -> Floats:
+        if self._theta.trend_method != "theil_sen":
+            return formulas.trend(windows, self._theta)
+        slopes = [
+            theil_sen.moving_median_slopes(logs[self.min_prices - window :], window)
+            for window in self._theta.trend_windows
+        ]
+        return formulas.weighted(slopes, self._theta)

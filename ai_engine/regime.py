@@ -17,16 +17,28 @@ def directional_persistence(returns: Floats) -> Floats:
     return out
 
 
-def variance_ratio(returns: Floats, k: int, eps: float) -> Floats:
-    """Divide the variance of overlapping k-sums by k times the variance of single returns; one per row.
+def variance_ratio(logs: Floats, returns: Floats, k: int, eps: float) -> Floats:
+    """Divide the variance of overlapping k-sums of returns by k times the variance of single returns; one per row.
 
-    Lo and MacKinlay (1988), without their bias correction: both variances with ddof 0, eps added to the divisor.
+    Lo and MacKinlay (1988), "Stock market prices do not follow random walks", without their bias correction: both
+    variances with ddof 0, eps added to the divisor. A sum of k neighbouring returns is a difference of log prices.
+
+    Args:
+        logs: log prices, one more than returns.
+        returns: their differences.
+        k: returns in a sum.
+        eps: added to the divisor.
     """
-    length = returns.shape[1] - k + 1
-    sums = returns[:, :length].copy()
-    for shift in range(1, k):
-        sums += returns[:, shift : shift + length]
-    out: Floats = sums.var(axis=1) / (k * returns.var(axis=1) + eps)
+    out: Floats = variance(logs[:, k:] - logs[:, :-k]) / (k * variance(returns) + eps)
+    return out
+
+
+def variance(values: Floats) -> Floats:
+    """Compute the population variance of each row, as `numpy.var` does and without its overhead."""
+    count = values.shape[1]
+    centred = values - values.sum(axis=1, keepdims=True) / count
+    np.square(centred, out=centred)
+    out: Floats = centred.sum(axis=1) / count
     return out
 
 

@@ -1,64 +1,63 @@
-"""Exact Theil–Sen slopes: the median of all n(n − 1)/2 pairwise slopes of an evenly spaced window.
+"""Exact Theil–Sen slopes: the median of all n(n − 1)/2 pairwise slopes of evenly spaced windows.
 
 Theil (1950), "A rank-invariant method of linear and polynomial regression analysis"; Sen (1968), "Estimates of the
-regression coefficient based on Kendall's tau", JASA 63.
+regression coefficient based on Kendall's tau", JASA 63. Selecting the median slope without looking at all of them:
+Cole, Salowe, Steiger and Szemerédi (1989), "An optimal-time algorithm for slope selection", SIAM J. Comput. 18;
+Matoušek (1991), "Randomized optimal algorithm for slope selection", Inf. Process. Lett. 39. What is done here is theirs
+made incremental; `_theil_sen.c` says how.
+
+Two ways give the same bits: the compiled one where it was built, and all pairs in numpy. Every slope is
+(y[j] − y[i]) / (j − i) in float64; where the number of slopes is even the median is the mean of the two middle ones, as
+`scipy.stats.theilslopes` has it.
 """
 
-from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
+import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
+from ai_engine import pairwise
+from ai_engine.compiled import CompiledWindows, library
 from ai_engine.prices import Floats
 
-_ROWS_AT_ONCE = 8
-"""Rows whose slopes exist at the same time: 256 prices give 32,640 slopes, 255 KB, a row."""
+_ROWS_AT_ONCE = 1024
+
+
+class SlidingWindows(Protocol):
+    """Windows that take one point at a time, one window per lane."""
+
+    def fill(self, lane: int, y: Floats) -> None:
+        """Begin a window anew with the last of these points."""
+
+    def push(self, lanes: npt.NDArray[np.int64], y: Floats) -> Floats:
+        """Add one point to each of these windows; return their median slopes, NaN where a window is not full."""
+
+
+def sliding_windows(lanes: int, size: int) -> SlidingWindows:
+    """Make empty windows of `size` points."""
+    code = library()
+    return pairwise.PairwiseWindows(lanes, size) if code is None else CompiledWindows(code, lanes, size)
 
 
 def median_slopes(y: Floats) -> Floats:
-    """Compute the Theil–Sen slope of each row against 0 … n − 1; shape (rows,).
-
-    Every slope is (y[j] − y[i]) / (j − i) in float64, so the result is that of an all-pairs evaluation, bit for bit.
-    """
-    out = np.empty(len(y))
-    for start in range(0, len(y), _ROWS_AT_ONCE):
-        out[start : start + _ROWS_AT_ONCE] = _medians(pairwise_slopes(y[start : start + _ROWS_AT_ONCE]))
-    return out
+    """Compute the slope of each row against 0 … n − 1; shape (rows,)."""
+    code = library()
+    if code is None:
+        return pairwise.median_slopes(y)
+    windows = CompiledWindows(code, 1, y.shape[1])
+    return np.array([windows.slide(row)[0] for row in y])
 
 
-def pairwise_slopes(y: Floats) -> Floats:
-    """Compute all slopes of each row; shape (rows, n(n − 1)/2), in no particular order.
-
-    Row d of the table below holds the pairs (i, i + d mod n): distances d and n − d together, so half the table is all
-    pairs and nothing is computed twice. A pair that wraps around has both differences negated, which changes no bit.
-    """
-    rows, count = y.shape
-    pairs = count * (count - 1) // 2
-    twice = np.concatenate((y, y), axis=1)
-    table = as_strided(
-        twice[:, 1:],
-        (rows, count // 2, count),
-        (twice.strides[0], twice.strides[1], twice.strides[1]),
-        writeable=False,
+def moving_median_slopes(y: Floats, size: int) -> Floats:
+    """Compute the slope of every window of `size` neighbouring points; shape (len(y) − size + 1,)."""
+    code = library()
+    if code is not None:
+        return CompiledWindows(code, 1, size).slide(y)
+    windows = sliding_window_view(y, size)
+    return np.concatenate(
+        [
+            pairwise.median_slopes(windows[start : start + _ROWS_AT_ONCE])
+            for start in range(0, len(windows), _ROWS_AT_ONCE)
+        ]
     )
-    slopes = (table - y[:, None, :]).reshape(rows, -1)[:, :pairs]
-    slopes /= _distances(count)
-    return slopes
-
-
-@lru_cache(maxsize=16)
-def _distances(count: int) -> Floats:
-    start = np.arange(count)
-    steps = np.arange(1, count // 2 + 1)[:, None]
-    table = ((start + steps) % count - start).astype(np.float64)
-    distances = table.reshape(-1)[: count * (count - 1) // 2]
-    distances.flags.writeable = False
-    return distances
-
-
-def _medians(values: Floats) -> Floats:
-    count = values.shape[1]
-    lower, upper = (count - 1) // 2, count // 2
-    ordered = np.partition(values, (lower, upper), axis=1)
-    out: Floats = 0.5 * (ordered[:, lower] + ordered[:, upper])
-    return out

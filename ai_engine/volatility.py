@@ -3,6 +3,7 @@
 import numpy as np
 
 from ai_engine.prices import Floats
+from ai_engine.regime import variance
 from ai_engine.theta import Theta
 
 MAD_TO_SIGMA = 1.4826
@@ -24,9 +25,9 @@ def sigma_and_spike(returns: Floats, theta: Theta) -> tuple[Floats, Floats]:
     ordered = np.sort(returns, axis=1)
     low = quantile_of_sorted(ordered, theta.winsor_q[0])
     high = quantile_of_sorted(ordered, theta.winsor_q[1])
-    ewma = np.sqrt(_ewma_variance(np.clip(returns, low[:, None], high[:, None]), theta.ewma_lambda))
+    ewma = np.sqrt(_ewma_variance(_clipped(returns, low, high), theta.ewma_lambda))
     # Clipping keeps the order, so the winsorised sample is sorted already.
-    mad = MAD_TO_SIGMA * _mad_of_sorted(np.clip(ordered, low[:, None], high[:, None]))
+    mad = MAD_TO_SIGMA * _mad_of_sorted(_clipped(ordered, low, high))
     spike_proxy = np.clip(mad / (ewma + theta.eps), 0.0, theta.spike_proxy_cap)
     weight = _logistic((spike_proxy - theta.spike_center) / theta.spike_scale)
     return np.maximum(theta.sigma_floor, (1.0 - weight) * ewma + weight * mad), spike_proxy
@@ -44,6 +45,12 @@ def quantile_of_sorted(ordered: Floats, q: float) -> Floats:
     return out
 
 
+def _clipped(values: Floats, low: Floats, high: Floats) -> Floats:
+    # Twice as fast as numpy.clip with bounds by row.
+    out = np.maximum(values, low[:, None])
+    return np.minimum(out, high[:, None], out=out)
+
+
 def _ewma_variance(returns: Floats, decay: float) -> Floats:
     """Run v ← decay·v + (1 − decay)·r² over each row, in closed form: a weighted sum of positive terms.
 
@@ -51,13 +58,16 @@ def _ewma_variance(returns: Floats, decay: float) -> Floats:
     """
     count = returns.shape[1]
     powers = decay ** np.arange(count, -1, -1, dtype=np.float64)
-    start = returns[:, :_SEED_RETURNS].var(axis=1)
-    out: Floats = powers[0] * start + (1.0 - decay) * (np.square(returns) * powers[1:]).sum(axis=1)
+    start = variance(returns[:, :_SEED_RETURNS])
+    squares = np.square(returns)
+    squares *= powers[1:]
+    out: Floats = powers[0] * start + (1.0 - decay) * squares.sum(axis=1)
     return out
 
 
 def _mad_of_sorted(ordered: Floats) -> Floats:
-    deviations = np.abs(ordered - median_of_sorted(ordered)[:, None])
+    deviations = ordered - median_of_sorted(ordered)[:, None]
+    np.abs(deviations, out=deviations)
     deviations.sort(axis=1)
     return median_of_sorted(deviations)
 

@@ -62,8 +62,9 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 python=$(python_for_venv) || fail "Python 3.11 or newer with venv is needed"
-stamp=".venv/ready-$WHAT-$(sha256sum pyproject.toml | cut -c1-16)"
-full=".venv/ready-dev-$(sha256sum pyproject.toml | cut -c1-16)"
+inputs=$(cat pyproject.toml setup.py ai_engine/_theil_sen.c | sha256sum | cut -c1-16)
+stamp=".venv/ready-$WHAT-$inputs"
+full=".venv/ready-dev-$inputs"
 if [ -e "$stamp" ] || [ -e "$full" ]; then
   exit 0
 fi

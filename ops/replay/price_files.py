@@ -48,6 +48,18 @@ class History(NamedTuple):
     closes: npt.NDArray[np.float64]
 
 
+def read_histories(source: str) -> dict[str, History]:
+    """Read every symbol of a file; one without a name is called by the empty string.
+
+    Raises:
+        BadPrices: it cannot be read, or holds no prices.
+    """
+    by_symbol: dict[str, list[Row]] = {}
+    for row in _read_rows(source):
+        by_symbol.setdefault(row.symbol, []).append(row)
+    return {symbol: _in_order(source, rows) for symbol, rows in by_symbol.items()}
+
+
 def read_history(source: str, symbol: str | None = None) -> History:
     """Read the closes of a file, or of standard input where `source` is `-`.
 
@@ -58,12 +70,15 @@ def read_history(source: str, symbol: str | None = None) -> History:
     Raises:
         BadPrices: it cannot be read, holds no prices, or several symbols and none was chosen.
     """
+    return _in_order(source, _of_one_symbol(source, _read_rows(source), symbol))
+
+
+def _read_rows(source: str) -> list[Row]:
     text = _text(source)
     try:
-        rows = list(_rows(text))
+        return list(_rows(text))
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, csv.Error) as error:
         raise BadPrices(f"{source}: not one price a line, nor CSV or JSON candles with a close: {error}") from None
-    return _in_order(source, _of_one_symbol(source, rows, symbol))
 
 
 def _text(source: str) -> str:

@@ -1,12 +1,12 @@
 """The main thread of a daemon: waits for signals, watches the loops, talks to systemd, and ends in time."""
 
+import contextlib
 import logging
 import select
 import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from redis import Redis
 
@@ -114,7 +114,8 @@ class Supervisor:
         """Take note of what a loop cannot go on with, and wake the main thread."""
         self._end = self._end or error
         self._stop.set()
-        self._bell_end.send(bytes([LOOP_ENDED]))
+        with contextlib.suppress(OSError):  # closed, or full: the main thread is leaving anyway
+            self._bell_end.send(bytes([LOOP_ENDED]))
 
     def _tell_systemd(self) -> None:
         now = self._clock.monotonic()
@@ -174,7 +175,7 @@ class Supervisor:
         return EXIT_CODE if isinstance(self._end, SettingError) else 1
 
 
-@contextmanager
+@contextlib.contextmanager
 def ring_on_signals(bell: socket.socket) -> Iterator[None]:
     """Have SIGTERM and SIGINT write a byte to `bell` while this lasts, and do nothing else.
 

@@ -1,0 +1,146 @@
+"""Ask Redis through redis-cli, and read its answers for what they are, whatever bytes they hold.
+
+Commands go to redis-cli on its standard input with every argument escaped byte by byte, so that no key and no value
+is ever read as anything but itself; answers come back as JSON, one line each, and redis-cli's own addition to JSON,
+`error:"…"`, as a `Fault`. The password is in the environment (REDISCLI_AUTH), never among the arguments.
+"""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+TIMEOUT_S = 10.0
+_STRING = json.JSONDecoder(strict=False)
+
+
+class CannotTell(Exception):
+    """Redis did not answer what was asked; the message is one line."""
+
+
+class Fault(NamedTuple):
+    """Redis's own error in place of an answer, such as WRONGTYPE."""
+
+    text: str
+
+
+Answer: TypeAlias = "bytes | int | Fault | list[Answer] | None"
+Word: TypeAlias = bytes | str | int
+
+
+class RedisCli:
+    """One way to one Redis.
+
+    Args:
+        command: redis-cli with its options for host, port, database and user.
+        timeout_s: how long one round may take.
+    """
+
+    def __init__(self, command: Sequence[str], timeout_s: float = TIMEOUT_S) -> None:
+        self._command = [*command, "-2", "--json"]
+        self._timeout_s = timeout_s
+
+    def ask(self, *commands: Sequence[Word]) -> list[Answer]:
+        """Send commands over one connection and give an answer for each.
+
+        Raises:
+            CannotTell: no connection, no answer in time, or not as many answers as commands.
+        """
+        lines = "".join(" ".join(_escaped(word) for word in command) + "\n" for command in commands)
+        try:
+            done = subprocess.run(
+                self._command, input=lines.encode(), capture_output=True, timeout=self._timeout_s, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise CannotTell(f"Redis did not answer within {self._timeout_s:g} s") from None
+        said = done.stdout.decode("utf-8", "surrogateescape").split("\n")[:-1]
+        if len(said) != len(commands):
+            complaint = (done.stderr.decode("utf-8", "backslashreplace") or "\n".join(said)).strip()
+            raise CannotTell(f"Redis broke off: {complaint.splitlines()[0] if complaint else 'no answer'}")
+        return [parsed(line) for line in said]
+
+    def together(self, *commands: Sequence[Word]) -> list[Answer]:
+        """Send commands in one MULTI, so that their answers are of one moment.
+
+        Raises:
+            CannotTell: as `ask`, or Redis refused the transaction.
+        """
+        *queued, answers = self.ask(("MULTI",), *commands, ("EXEC",))
+        refused = [each.text for each in [*queued, answers] if isinstance(each, Fault)]
+        if refused or not isinstance(answers, list):
+            raise CannotTell(f"Redis refused: {refused[0] if refused else answers!r}")
+        return answers
+
+
+def _escaped(word: Word) -> str:
+    raw = word if isinstance(word, bytes) else str(word).encode()
+    return '"' + "".join(f"\\x{byte:02x}" for byte in raw) + '"'
+
+
+def parsed(line: str) -> Answer:
+    """Read one line of redis-cli's JSON.
+
+    Raises:
+        CannotTell: it is none.
+    """
+    try:
+        answer, end = _value(line, 0)
+    except (ValueError, IndexError, RecursionError):
+        raise CannotTell(f"redis-cli said {line[:80]!r}, which is no JSON") from None
+    if line[end:].strip():
+        raise CannotTell(f"redis-cli said {line[:80]!r}, which is no JSON")
+    return answer
+
+
+def _value(line: str, at: int) -> tuple[Answer, int]:
+    if line.startswith("error:", at):
+        text, end = _STRING.raw_decode(line, at + len("error:"))
+        return Fault(str(text)), end
+    if line[at] == "[":
+        return _array(line, at + 1)
+    value, end = _STRING.raw_decode(line, at)
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape"), end
+    if value is None or isinstance(value, int):
+        return value, end
+    raise ValueError(value)
+
+
+def _array(line: str, at: int) -> tuple[Answer, int]:
+    items: list[Answer] = []
+    while line[at] != "]":
+        item, at = _value(line, at)
+        items.append(item)
+        if line[at] == ",":
+            at += 1
+    return items, at + 1
+
+
+def pairs(answer: Answer) -> dict[str, str]:
+    """Read a hash or the fields of a stream entry: names and values in turn, as text.
+
+    Raises:
+        CannotTell: it is no such list.
+    """
+    if not isinstance(answer, list) or len(answer) % 2:
+        raise CannotTell(f"Redis answered {answer!r:.80} where fields were asked for")
+    texts = [text(each) for each in answer]
+    return dict(zip(texts[::2], texts[1::2], strict=True))
+
+
+def text(answer: Answer) -> str:
+    """Read a string; bytes that are not UTF-8 are shown escaped."""
+    return answer.decode("utf-8", "backslashreplace") if isinstance(answer, bytes) else str(answer)
+
+
+def redis_time_s(answer: Answer) -> float:
+    """Read the answer of TIME as epoch seconds.
+
+    Raises:
+        CannotTell: it is none.
+    """
+    if isinstance(answer, list) and len(answer) == 2:
+        seconds, microseconds = (text(each) for each in answer)
+        if seconds.isdecimal() and microseconds.isdecimal():
+            return int(seconds) + int(microseconds) / 1e6
+    raise CannotTell(f"Redis answered {answer!r:.80} where its time was asked for")

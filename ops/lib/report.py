@@ -1,0 +1,82 @@
+"""What a proof or an audit says: lines for a person, or one JSON document for a program, and the exit code."""
+
+import json
+import math
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+PROVEN, CANNOT_TELL, DEGRADED, MISSING = 0, 1, 2, 3
+FUTURE_TOLERANCE_S = 5
+SHOWN_CHARACTERS = 160
+
+_COLOURS = {"✅": "32", "❌": "31", "⚠": "33"}
+
+
+@dataclass
+class Verdict:
+    """How it ended.
+
+    Args:
+        exit_code: what the script ends with.
+        status: one word or two, the same in text and JSON.
+        lines: the report for a person.
+        facts: the same for a program.
+        problems: each failing check: what was seen, and what was expected.
+    """
+
+    exit_code: int
+    status: str
+    lines: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def as_json(self) -> str:
+        """Write it as one JSON document on one line."""
+        document = {"exit": self.exit_code, "status": self.status, **self.facts, "problems": self.problems}
+        return json.dumps(document, allow_nan=False)
+
+    def as_text(self, *, colour: bool) -> str:
+        """Write it as lines; a line that begins with a mark has the mark's colour where colours are wanted."""
+        return "\n".join(_coloured(line) if colour else line for line in self.lines)
+
+
+def cannot_tell(why: str) -> Verdict:
+    """Make the verdict of a script that could not look."""
+    return Verdict(CANNOT_TELL, "CANNOT TELL", problems=[shown(why)])
+
+
+def framed(title: str) -> list[str]:
+    """Put a title into a frame."""
+    line = "═" * (len(title) + 4)
+    return [f"╔{line}╗", f"║  {title}  ║", f"╚{line}╝"]
+
+
+def shown(value: object) -> str:
+    """Quote data in a report: printable, on one line, bounded."""
+    line = "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape", "surrogatepass").decode() for sign in str(value)
+    )
+    return line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]}… ({len(line)} characters)"
+
+
+def utc(epoch_s: float) -> str:
+    """Write a time; one that no calendar has, as the number it is."""
+    try:
+        return f"{datetime.fromtimestamp(epoch_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (OverflowError, ValueError, OSError):
+        return f"{epoch_s:g}"
+
+
+def epoch(value: object) -> float | None:
+    """Read a time in epoch seconds; None where it is none."""
+    try:
+        seconds = float(str(value))
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) else None
+
+
+def _coloured(line: str) -> str:
+    code = next((code for mark, code in _COLOURS.items() if mark in line), "")
+    return f"\033[{code}m{line}\033[0m" if code else line

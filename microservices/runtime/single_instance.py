@@ -71,7 +71,10 @@ class SingleInstance:
         self._held_until = asked_at + LEASE_MS / 1000
 
     def renew(self) -> bool:
-        """Renew the lease; False says that it is lost, and that nothing may be done before `acquire` succeeds again."""
+        """Renew the lease, to be done every `RENEW_EVERY_S` seconds.
+
+        False says that it is lost, and that nothing may be done before `acquire` succeeds again.
+        """
         asked_at = self._clock.monotonic()
         if not self.instance_id or not RENEW(self._redis, [self._key], [self.instance_id, LEASE_MS]):
             self._held_until = float("-inf")

@@ -51,12 +51,14 @@ class Settings(CommonSettings, frozen=True, kw_only=True):
     trading_mode: Mode
     demo_positions: Annotated[int, Meta(ge=1, le=10)] = 3
     demo_hold_s: Annotated[float, Meta(gt=0)] = 15.0
-    demo_notional_usdt: Annotated[Decimal, Meta(gt=0)] = Decimal(30)
+    demo_notional_usdt: Decimal = Decimal(30)
 
     def __post_init__(self) -> None:
         """Refuse anything but paper."""
         if self.trading_mode is not Mode.PAPER:
             raise SettingError("TRADING_MODE", self.trading_mode, "paper: demo_plans works in no other mode")
+        if not 0 < self.demo_notional_usdt <= MAX_NOTIONAL_USDT:
+            raise SettingError("DEMO_NOTIONAL_USDT", self.demo_notional_usdt, f"above 0, at most {MAX_NOTIONAL_USDT}")
 
 
 @dataclass

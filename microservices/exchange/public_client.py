@@ -122,7 +122,7 @@ class PublicClient:
         body = self._transport.send("GET", path, query_string(parameters), timeout_s=timeout_s)
         return decode(f"GET {path}", body, list[Kline])
 
-    def premium_index(self, symbol: str | None = None) -> list[PremiumIndex]:
+    def premium_index(self, symbol: str | None = None, *, timeout_s: float | None = None) -> list[PremiumIndex]:
         """Fetch the mark price of one symbol, or of all (Mark-Price; weight 1, all symbols 10).
 
         Raises:
@@ -130,8 +130,10 @@ class PublicClient:
         """
         path = "/fapi/v1/premiumIndex"
         if symbol is None:
-            return decode(f"GET {path}", self._transport.send("GET", path), list[PremiumIndex])
-        row = decode(f"GET {path}", self._transport.send("GET", path, query_string({"symbol": symbol})), PremiumIndex)
+            body = self._transport.send("GET", path, timeout_s=timeout_s)
+            return decode(f"GET {path}", body, list[PremiumIndex])
+        body = self._transport.send("GET", path, query_string({"symbol": symbol}), timeout_s=timeout_s)
+        row = decode(f"GET {path}", body, PremiumIndex)
         if row.symbol != symbol:
             raise BadAnswer(f"GET {path}", f"asked for {symbol}, answered for {row.symbol}")
         return [row]

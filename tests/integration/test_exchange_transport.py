@@ -271,3 +271,13 @@ def test_mark_prices(server: HttpServer) -> None:
         client_of(server).premium_index("ETHUSDT")
     server.say(b"[" + row + b"]")
     assert len(client_of(server).premium_index()) == 1
+
+
+@pytest.mark.parametrize("symbol", [None, "BTCUSDT"])
+def test_mark_prices_may_have_a_deadline_of_their_own(server: HttpServer, symbol: str | None) -> None:
+    """Whoever has plans waiting does not wait for a slow answer about prices."""
+    server.handler = drip(b"")
+    started_s = time.monotonic()
+    with pytest.raises(Unreachable, match=r"0\.2 s"):
+        client_of(server).premium_index(symbol, timeout_s=0.2)
+    assert time.monotonic() - started_s < 2

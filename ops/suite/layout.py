@@ -78,17 +78,8 @@ def processes(layout: Layout) -> list[Process]:
 
 def _redis(layout: Layout) -> Process:
     data = _folder(layout.scratch / "redis")
-    options = {
-        "port": str(layout.redis_port),
-        "bind": "127.0.0.1",
-        "dir": str(data),
-        "save": "",
-        "appendonly": "yes",
-        "appendfsync": "everysec",
-        "maxmemory-policy": "noeviction",
-    }
-    arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-    return Process("redis", ("redis-server", *arguments), layout.base_environment)
+    command = (sys.executable, "-m", "ops.suite.private_redis", str(layout.redis_port), str(data))
+    return Process("redis", command, layout.base_environment)
 
 
 def _paper_exchange(layout: Layout) -> Process:

@@ -187,9 +187,11 @@ class SuiteReader:
         allowed, denied = 0, Counter[str]()
         for entry in streams.newest_entries(self._redis, permit.EVENTS, count=EVENTS_MAX, since=since):
             event = self._readable(partial(permit.decode_event, entry.fields or {}, permit.EVENTS))
-            if event is not None and event.allow:
+            if event is None or not event.plan_entry_id:  # the brain also tells of adoptions, which are no verdicts
+                continue
+            if event.allow:
                 allowed += 1
-            elif event is not None:
+            else:
                 denied[event.reason] += 1
         return allowed, denied
 

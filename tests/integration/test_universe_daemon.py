@@ -15,6 +15,7 @@ from microservices.contracts import account, universe
 from tests.support.daemon import ROOT, Daemon
 from tests.support.exchange_info import answer, entry, listing
 from tests.support.http_server import HttpServer, Request
+from tests.support.paper import PaperExchange
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
@@ -61,6 +62,22 @@ def test_the_first_list_is_there_soon_after_the_start(
         assert time.monotonic() - began < 5
         assert meta(redis_client, "count") == "800"
         assert daemon.end()[0] == 0
+
+
+def test_the_paper_exchange_s_market_becomes_the_list(redis_server: RedisServer, redis_client: Redis) -> None:
+    """Beside the paper exchange itself: its market, then an outage of it, then the list again."""
+    with PaperExchange() as paper:
+        settings = {"UNIVERSE_MODE": "paper", "BINANCE_FUTURES_BASE_URL": paper.base_url}
+        daemon = Daemon(PACKAGE, "--once", environment=settings | {"REDIS_PORT": str(redis_server.port)})
+        assert daemon.run().returncode == 0
+        document = universe.decode_document(redis_client.get(universe.ACTIVE_KEY), universe.ACTIVE_KEY)
+        assert "BTCUSDT" in document.symbols
+        assert redis_client.hlen(universe.INSTRUMENTS_KEY) >= len(document.symbols)
+        paper.fault({"fault": "status", "status": 503, "path": "/fapi/v1/exchangeInfo", "times": 1})
+        assert daemon.run().returncode == 1
+        assert "HTTP 503" in meta(redis_client, "error")
+        assert daemon.run().returncode == 0
+        assert is_fresh(redis_client)
 
 
 def test_it_ends_in_time_in_the_middle_of_a_fetch(

@@ -1,0 +1,133 @@
+"""Every command in the operator's manual is run, and what is printed there is what it prints."""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import pytest
+from redis import Redis
+
+from microservices.contracts import permit, position, result
+from microservices.contracts.fields import WrittenFields
+from tests.support.daemon import ROOT
+from tests.support.exchange_info import answer, entry
+from tests.support.http_server import HttpServer
+from tests.support.ops import put_tool
+from tests.support.redis_server import RedisServer
+from tests.support.universe_world import World
+
+README = ROOT / "ops" / "README.md"
+
+
+class Command(NamedTuple):
+    """One command of the manual: its line, the exit code it is said to have, and the output that follows it."""
+
+    line: str
+    code: int
+    output: str
+
+
+def commands() -> list[Command]:
+    """Read the commands of all `sh` blocks; a block without a language behind one is what its last command prints."""
+    found: list[Command] = []
+    last_end = -1
+    for block in re.finditer(r"^```(\w*)\n(.*?)^```\n", README.read_text(), re.MULTILINE | re.DOTALL):
+        language, body = block.groups()
+        if language == "sh":
+            for line in body.splitlines():
+                said = re.search(r"# exit (\d)$", line)
+                found.append(Command(line, int(said[1]) if said else 0, ""))
+        elif not language and block.start() == last_end:
+            found[-1] = found[-1]._replace(output=body)
+        last_end = block.end()
+    return found
+
+
+@pytest.fixture
+def environment(redis_server: RedisServer, redis_client: Redis, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A suite at work as far as the manual's commands see it, and an ssh that leads back to this machine."""
+    now_s = time.time()
+    with HttpServer() as server:
+        server.say(answer([entry(symbol) for symbol in ("BTCUSDT", "ETHUSDT", "XRPUSDT", "OPUSDT")]))
+        world = World(redis_client, server)
+        world.clock.step(now_s - world.clock.now())
+        world.started().refresh()
+        fill(redis_client, now_s)
+        put_tool(tmp_path, "ssh", f'REDIS_PORT={redis_server.port} exec bash -c "${{@: -1}}"')
+        put_tool(tmp_path, "redis-cli", f'exec {shutil.which("redis-cli")} -p {redis_server.port} "$@"')
+        yield {
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "REDIS_PORT": str(redis_server.port),
+            "BINANCE_FUTURES_BASE_URL": server.url,
+            "UNIVERSE_MODE": "paper",
+        }
+
+
+def fill(redis: Redis, now_s: float) -> None:
+    """Write an order's result, a permit with its event, and the brain's heartbeat."""
+    order: WrittenFields = {"plan_id": "demo-7", "symbol": "BTCUSDT", "executed": "true", "order_id": "8205830455"}
+    redis.xadd(
+        result.STREAM, order | {"side": "BUY", "quantity": "0.002", "price": "101500.1", "timestamp": "1769991686"}
+    )
+    document = {
+        "v": 1,
+        "gate": "p33",
+        "plan_id": "demo-8",
+        "plan_digest": "0" * 64,
+        "symbol": "BTCUSDT",
+        "mode": "paper",
+        "allow": True,
+        "safe_qty": "0.002",
+        "side": "SELL",
+        "reason": "allowed",
+        "context": {},
+        "created_at": now_s,
+        "expires_at_ms": int((now_s + 60) * 1000),
+    }
+    redis.set(permit.key(permit.Gate.P33, "demo-8"), msgspec.json.encode(document), ex=60)
+    event: WrittenFields = {
+        "gate": "p33",
+        "plan_id": "demo-8",
+        "symbol": "BTCUSDT",
+        "allow": "true",
+        "reason": "allowed",
+    }
+    redis.xadd(permit.EVENTS, event)
+    redis.hset(position.STATUS_KEY, "last_ts", int(now_s))
+
+
+def without_figures(text: str) -> str:
+    """Leave out what differs from one run to the next."""
+    return re.sub(r"\d+", "0", text)
+
+
+def test_the_manual_has_commands() -> None:
+    """The reading of the manual itself works."""
+    found = commands()
+    assert len(found) > 15
+    assert sum(bool(command.output) for command in found) == 3
+
+
+@pytest.mark.parametrize("command", commands(), ids=lambda command: command.line[:60])
+def test_a_command_of_the_manual_does_what_the_manual_says(command: Command, environment: dict[str, str]) -> None:
+    """It ends with the code that is said, and prints what is shown."""
+    done = subprocess.run(
+        ["bash", "-c", command.line], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == command.code, done.stdout + done.stderr
+    assert done.stdout + done.stderr
+    if command.output:
+        assert without_figures(done.stdout) == without_figures(command.output)
+
+
+def test_every_script_of_the_library_has_its_section() -> None:
+    """A script that is not in the manual does not exist for an operator."""
+    text = README.read_text()
+    users = [script.name for script in (ROOT / "ops").glob("*.sh") if "lib/common.sh" in script.read_text()]
+    assert sorted(users) == sorted(re.findall(r"^## (\w+\.sh):", text, re.MULTILINE))

@@ -1,6 +1,6 @@
 """Figures of the universe service: start to first list, CPU of a refresh, memory after many.
 
-Usage: python -m tests.benchmarks.universe_service
+Usage: python -m tests.benchmarks.bench_universe_service
 A local server answers with a listing of 1.7 MB; Redis is a real one. The service runs in a process of its own.
 """
 
@@ -77,7 +77,7 @@ def main() -> None:
     body = big_answer()
     with HttpServer() as server, RedisServer() as redis:
         server.say(body)
-        command = [sys.executable, "-m", "tests.benchmarks.universe_service", "--child", server.url, str(redis.port)]
+        command = [sys.executable, "-m", "tests.benchmarks.bench_universe_service", "--child", server.url, str(redis.port)]
         said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=600).stdout
     cpu_s, resident_mb = said.split()
     sys.stdout.write(

@@ -77,7 +77,8 @@ def main() -> None:
     body = big_answer()
     with HttpServer() as server, RedisServer() as redis:
         server.say(body)
-        command = [sys.executable, "-m", "tests.benchmarks.bench_universe_service", "--child", server.url, str(redis.port)]
+        child = ["-m", "tests.benchmarks.bench_universe_service", "--child"]
+        command = [sys.executable, *child, server.url, str(redis.port)]
         said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=600).stdout
     cpu_s, resident_mb = said.split()
     sys.stdout.write(

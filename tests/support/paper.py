@@ -39,6 +39,8 @@ class PaperExchange:
     Args:
         key: the API key it knows; by default one of its own.
         secret: what requests are signed with.
+        port: where it listens, or where one listens that somebody else has started and that is only talked to here; a
+            free one by default.
         state_file: where the account is kept; needed only where it shall survive `restart`.
         settings: further variables of `paper-exchange.env`, such as PAPER_SEED or PAPER_EXCHANGE_INFO.
     """
@@ -48,10 +50,11 @@ class PaperExchange:
         *,
         key: str = "",
         secret: str = "",
+        port: int = 0,
         state_file: Path | None = None,
         settings: dict[str, str] | None = None,
     ) -> None:
-        self.port = free_port()
+        self.port = port or free_port()
         self.key = key or secrets.token_hex(16)
         self.secret = secret or secrets.token_hex(16)
         self._settings = {"PAPER_WEIGHT_PER_MIN": "0", **(settings or {})}

@@ -65,7 +65,8 @@ def assert_ended(
     end = story.result
     assert (end.decision, end.error, end.gate, end.retryable) == (decided, error, gate, retryable)
     assert (end.executed, end.quantity, end.price) == (False, NONE, NONE)
-    assert (end.plan_id, end.mode) == (story.added.plan_id, Mode.PAPER)
+    named = story.added.plan_id if plan.is_plan_id(story.added.plan_id) else ""
+    assert (end.plan_id, end.mode) == (named, Mode.PAPER)
     assert story.posts == posts
     assert story.order is None or story.order.executed_qty == 0
 

@@ -24,7 +24,7 @@ from microservices.contracts.claim import Claim
 from microservices.contracts.control import KillSwitch, Mode
 from microservices.contracts.permit import Gate, PermitDocument, PermitEvent
 from microservices.contracts.plan import Action, Decision, Side
-from microservices.contracts.position import VerdictRow
+from microservices.contracts.position import AccountRow, VerdictRow
 from microservices.contracts.result import Result
 from microservices.contracts.universe import Instrument
 from microservices.exchange import ExchangeError, Order, Rejected, SignedClient
@@ -355,6 +355,24 @@ class Suite:
         symbols = (key.decode().removeprefix(prefix) for key in self.redis.scan_iter(f"{prefix}*"))
         amounts = {symbol: self.ledger(symbol) for symbol in symbols}
         return {symbol: amount for symbol, amount in amounts.items() if not amount.is_zero()}
+
+    def account(self) -> AccountRow:
+        """Give what the brain says of the account."""
+        row = position.decode_account(self._hash(position.ACCOUNT_KEY))
+        assert row is not None
+        return row
+
+    def wait_for_snapshot(self) -> None:
+        """Wait until the brain has an answer about the account that it asked for after this moment."""
+        seconds, microseconds = self.redis.time()
+        now_ms = seconds * 1000 + microseconds / 1000
+        wait_until(lambda: self.account().ts_ms > now_ms, 20, what="a newer snapshot")
+
+    def settle(self, symbol: str) -> None:
+        """Wait until the account is known as it is 2 s after the symbol's last execution: then it can be judged."""
+        row = position.decode_ledger(self._hash(position.ledger_key(symbol)), symbol)
+        settled_ms = 0 if row is None else row.last_exec_ts_ms + 2_000
+        wait_until(lambda: self.account().ts_ms >= settled_ms, 20, what=f"a snapshot 2 s after {symbol} was executed")
 
     def groups(self) -> dict[str, tuple[int, int | None]]:
         """Give what is pending and what is unread, by group of the plans' stream."""

@@ -33,7 +33,9 @@ def main() -> int:
         layout = make_layout(scratch, arguments.exchange_info, arguments.klines)
         supervisor = Supervisor(processes(layout), logs)
         conductor = Conductor(layout, console, supervisor, arguments.run_for)
-        console.print(f"Quantum Trader, paper mode: logs in {logs}/, Redis on 127.0.0.1:{layout.redis_port}")
+        console.print(
+            f"Quantum Trader, paper mode: logs in {logs}/, Redis on 127.0.0.1:{layout.redis_port}", soft_wrap=True
+        )
         watching = threading.Thread(target=conductor.run, name="conductor", daemon=True)
         watching.start()
         fault = supervisor.run()
@@ -42,7 +44,7 @@ def main() -> int:
         shutil.rmtree(scratch, ignore_errors=True)
     fault = fault or conductor.fault
     if fault:
-        console.print(f"FAIL  {fault}; see {logs}/", style="bold red")
+        console.print(f"FAIL  {fault}; see {logs}/", style="bold red", soft_wrap=True)
         return 1
     return 0
 

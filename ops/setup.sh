@@ -62,7 +62,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 python=$(python_for_venv) || fail "Python 3.11 or newer with venv is needed"
-inputs=$(cat pyproject.toml setup.py ai_engine/_theil_sen.c | sha256sum | cut -c1-16)
+inputs=$(cat pyproject.toml setup.py ai_engine/*.c | sha256sum | cut -c1-16)
 stamp=".venv/ready-$WHAT-$inputs"
 full=".venv/ready-dev-$inputs"
 if [ -e "$stamp" ] || [ -e "$full" ]; then

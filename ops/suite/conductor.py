@@ -92,7 +92,7 @@ class Conductor:
     def _watch(self, reader: SuiteReader) -> None:
         every_s = LIVE_EVERY_S if self._console.is_terminal else PRINT_EVERY_S
         with self._screen() as show:
-            next_show = 0.0
+            next_show = time.monotonic() + (0 if self._console.is_terminal else every_s)
             while not self._stopped.wait(POLL_S) and not self._time_is_up():
                 try:
                     view = reader.read()
@@ -135,9 +135,9 @@ class Conductor:
         self._console.print(render(view, "FINAL SUMMARY" + self._title().removeprefix("QUANTUM TRADER")), "")
         for proof, printed in prove(self._layout.base_environment):
             checks.append(proof)
-            self._console.print(f"$ bash {proof.what}", printed, sep="\n")
+            self._console.print(f"$ bash {proof.what}", printed, sep="\n", soft_wrap=True)
         for check in checks:
-            self._console.print(str(check), style="" if check.ok else "bold red")
+            self._console.print(str(check), style="" if check.ok else "bold red", soft_wrap=True)
         failed = [check.what for check in checks if not check.ok]
         return f"{len(failed)} of {len(checks)} checks failed: {', '.join(failed)}" if failed else ""
 

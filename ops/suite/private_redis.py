@@ -3,6 +3,7 @@
 Usage: python -m ops.suite.private_redis PORT DIRECTORY
 """
 
+import ctypes
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from redis.retry import Retry
 LEFT_WITHIN_S = 2.2
 """A service ends within 2 s; after that Redis goes whoever is still there."""
 POLL_S = 0.05
+_PR_SET_PDEATHSIG = 1
+"""prctl(2): the signal this process gets when its parent dies."""
 
 
 def main() -> int:
@@ -35,13 +38,19 @@ def main() -> int:
     asked_to_stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: asked_to_stop.set())
-    server = subprocess.Popen(["redis-server", *arguments])
+    # In a session of its own, because the runner's signals go to whole process groups; it must not outlive this one.
+    command = ["redis-server", *arguments]
+    server = subprocess.Popen(command, start_new_session=True, preexec_fn=_die_with_parent)  # noqa: PLW1509 - no threads
     while server.poll() is None and not asked_to_stop.wait(POLL_S):
         pass
     if server.poll() is None:
         _wait_until_alone(int(port))
         server.terminate()
     return server.wait()
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _wait_until_alone(port: int) -> None:

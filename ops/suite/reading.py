@@ -164,7 +164,7 @@ class SuiteReader:
 
     def _decision_intelligence(self, now: float) -> ServiceLine:
         row = self._status(decision.STATUS_KEY, decision.P35Status)
-        if row is None:
+        if row is None or not row.last_ts:
             return _silent("decisions")
         says = f"{row.processed_total} counted, {row.lost_total} lost"
         return _heartbeat("decisions", says, now - row.last_ts, decision.HEARTBEAT_S)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ai_engine import fits, regime, theil_sen, volatility
+from ai_engine.measures import Measures
 from ai_engine.prices import Floats
 from ai_engine.theta import Theta
 
@@ -14,9 +15,6 @@ FIELDS = ("sigma", "mu", "ts", "p_trend", "p_mr", "p_chop", "dp", "vr", "spike_p
 
 Columns = Mapping[str, Floats]
 """One array per field of `FIELDS`, a row a state."""
-
-_ROWS_AT_ONCE = 60
-"""Windows evaluated together: arrays of 120 KB stay in the cache, and malloc does not ask the kernel for each."""
 
 _SLOPES: Mapping[str, Callable[[Floats], Floats]] = {
     "theil_sen": theil_sen.median_slopes,
@@ -39,33 +37,20 @@ def weighted(slopes: list[Floats], theta: Theta) -> Floats:
     return mu
 
 
-def compute(logs: Floats, mu: Floats, theta: Theta) -> Columns:
-    """Evaluate every formula but the trend's, some rows at a time.
+def compute(measures: Measures, mu: Floats, theta: Theta) -> Columns:
+    """Evaluate the formulas.
 
     Args:
-        logs: ln(p + eps), oldest first; shape (rows, theta.min_prices).
-        mu: the trend of each row; shape (rows,).
+        measures: of each window.
+        mu: the trend of each window, log return per candle.
         theta: the parameters.
     """
-    out = {name: np.empty(len(logs)) for name in FIELDS}
-    for start in range(0, len(logs), _ROWS_AT_ONCE):
-        rows = slice(start, start + _ROWS_AT_ONCE)
-        for name, column in zip(FIELDS, _evaluate(logs[rows], mu[rows], theta), strict=True):
-            out[name][rows] = column
-    return out
-
-
-def _evaluate(logs: Floats, mu: Floats, theta: Theta) -> tuple[Floats, ...]:
-    # Contiguous, because numpy adds up a row in another order where it is not, and the last bits would differ.
-    logs = np.ascontiguousarray(logs)
-    returns = np.diff(logs, axis=1)
-    sigma, spike_proxy = volatility.sigma_and_spike(returns[:, -theta.vol_window :], theta)
+    sigma, spike_proxy = volatility.sigma_and_spike(measures.ewma_variance, measures.median_deviation, theta)
     ts = np.abs(mu) / (sigma + theta.eps)
-    recent = returns[:, -theta.regime_window :]
-    dp = regime.directional_persistence(recent)
-    vr = regime.variance_ratio(logs[:, -theta.regime_window - 1 :], recent, theta.vr_k, theta.eps)
+    dp = measures.equal_signs
+    vr = regime.variance_ratio(measures.sums_variance, measures.returns_variance, theta.vr_k, theta.eps)
     probabilities = regime.probabilities(ts, dp, vr, theta)
-    return sigma, mu, ts, *probabilities.T, dp, vr, spike_proxy
+    return dict(zip(FIELDS, (sigma, mu, ts, *probabilities.T, dp, vr, spike_proxy), strict=True))
 
 
 def states(columns: Columns, theta: Theta) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ai_engine import formulas, theil_sen
+from ai_engine import engine, formulas
 from ai_engine.formulas import Columns
 from ai_engine.prices import Floats, Prices, checked, log_prices
 from ai_engine.theta import Theta
@@ -34,11 +34,9 @@ class LiveEngine:
         self._logs = np.full((len(names), theta.min_prices), np.nan)
         self._spare = self._logs.copy()
         self._filled = np.zeros(len(names), dtype=np.int64)
-        self._slopes = (
-            [theil_sen.sliding_windows(len(names), window) for window in theta.trend_windows]
-            if theta.trend_method == "theil_sen"
-            else []
-        )
+        self._returns = engine.return_windows(len(names), theta)
+        trend_windows = theta.trend_windows if theta.trend_method == "theil_sen" else ()
+        self._slopes = [engine.slope_windows(len(names), window) for window in trend_windows]
 
     def seed(self, symbol: str, prices: Prices) -> None:
         """Begin a symbol anew with these closes, oldest first; fewer than needed are kept until more are pushed.
@@ -51,6 +49,7 @@ class LiveEngine:
         self._logs[lane] = np.nan
         self._logs[lane, self._logs.shape[1] - len(logs) :] = logs
         self._filled[lane] = len(logs)
+        self._returns.forget(lane)
         for slopes in self._slopes:
             slopes.fill(lane, logs)
 
@@ -74,10 +73,9 @@ class LiveEngine:
         ready = self._filled[lanes] >= self._theta.min_prices
         slopes = [windows.push(lanes, logs)[ready] for windows in self._slopes]
         rows = kept if ready.all() else kept[ready]
-        if not len(rows):
-            return {name: np.empty(0) for name in formulas.FIELDS}, ready.tolist()
+        measures = self._returns.push(lanes[ready], rows)
         mu = formulas.weighted(slopes, self._theta) if slopes else formulas.trend(rows, self._theta)
-        return formulas.compute(rows, mu, self._theta), ready.tolist()
+        return formulas.compute(measures, mu, self._theta), ready.tolist()
 
     def _lane(self, symbol: str) -> int:
         try:

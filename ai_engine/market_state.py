@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from ai_engine import formulas, theil_sen
+from ai_engine import engine, formulas
 from ai_engine.formulas import FIELDS
 from ai_engine.live import LiveEngine
+from ai_engine.measures import measure
 from ai_engine.prices import Floats, Prices, checked, log_prices, price_fault
 from ai_engine.regime import dominant_regime
 from ai_engine.theta import DEFAULT_THETA, check, merged, read_only
@@ -66,7 +67,7 @@ class MarketState:
         out: dict[str, dict[str, Any] | None] = dict.fromkeys(closes)
         if ready:
             logs = log_prices(np.stack([closes[symbol][-needed:] for symbol in ready]), self._theta.eps)
-            columns = formulas.compute(logs, formulas.trend(logs, self._theta), self._theta)
+            columns = formulas.compute(measure(logs, self._theta), formulas.trend(logs, self._theta), self._theta)
             out.update(zip(ready, formulas.states(columns, self._theta), strict=True))
         return out
 
@@ -103,13 +104,14 @@ class MarketState:
         logs = log_prices(closes, self._theta.eps)
         windows = sliding_window_view(logs, needed)
         mu = self._moving_trend(logs, windows)
-        return dict(formulas.compute(windows, mu, self._theta))
+        measures = engine.moving_measures(windows, self._theta)
+        return dict(formulas.compute(measures, mu, self._theta))
 
     def _moving_trend(self, logs: Floats, windows: Floats) -> Floats:
         if self._theta.trend_method != "theil_sen":
             return formulas.trend(windows, self._theta)
         slopes = [
-            theil_sen.moving_median_slopes(logs[self.min_prices - window :], window)
+            engine.moving_median_slopes(logs[self.min_prices - window :], window)
             for window in self._theta.trend_windows
         ]
         return formulas.weighted(slopes, self._theta)

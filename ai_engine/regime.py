@@ -1,4 +1,4 @@
-"""Regime: directional persistence, variance ratio, scores and probabilities. Rows are independent windows."""
+"""Regime: variance ratio, scores and probabilities."""
 
 from collections.abc import Mapping
 
@@ -10,35 +10,13 @@ from ai_engine.theta import Theta
 REGIMES = ("trend", "mr", "chop")
 
 
-def directional_persistence(returns: Floats) -> Floats:
-    """Give the share of neighbouring returns with equal sign; 0 is a sign of its own. In [0, 1], one per row."""
-    signs = np.sign(returns)
-    out: Floats = np.mean(signs[:, 1:] == signs[:, :-1], axis=1)
-    return out
-
-
-def variance_ratio(logs: Floats, returns: Floats, k: int, eps: float) -> Floats:
-    """Divide the variance of overlapping k-sums of returns by k times the variance of single returns; one per row.
+def variance_ratio(sums_variance: Floats, returns_variance: Floats, k: int, eps: float) -> Floats:
+    """Divide the variance of overlapping sums of k returns by k times the variance of single returns.
 
     Lo and MacKinlay (1988), "Stock market prices do not follow random walks", without their bias correction: both
-    variances with ddof 0, eps added to the divisor. A sum of k neighbouring returns is a difference of log prices.
-
-    Args:
-        logs: log prices, one more than returns.
-        returns: their differences.
-        k: returns in a sum.
-        eps: added to the divisor.
+    variances with ddof 0, eps added to the divisor.
     """
-    out: Floats = variance(logs[:, k:] - logs[:, :-k]) / (k * variance(returns) + eps)
-    return out
-
-
-def variance(values: Floats) -> Floats:
-    """Compute the population variance of each row, as `numpy.var` does and without its overhead."""
-    count = values.shape[1]
-    centred = values - values.sum(axis=1, keepdims=True) / count
-    np.square(centred, out=centred)
-    out: Floats = centred.sum(axis=1) / count
+    out: Floats = sums_variance / (k * returns_variance + eps)
     return out
 
 

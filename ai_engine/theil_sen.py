@@ -11,53 +11,16 @@ Two ways give the same bits: the compiled one where it was built, and all pairs 
 `scipy.stats.theilslopes` has it.
 """
 
-from typing import Protocol
-
 import numpy as np
-import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
 
-from ai_engine import pairwise
-from ai_engine.compiled import CompiledWindows, library
+from ai_engine import compiled, pairwise
 from ai_engine.prices import Floats
-
-_ROWS_AT_ONCE = 1024
-
-
-class SlidingWindows(Protocol):
-    """Windows that take one point at a time, one window per lane."""
-
-    def fill(self, lane: int, y: Floats) -> None:
-        """Begin a window anew with the last of these points."""
-
-    def push(self, lanes: npt.NDArray[np.int64], y: Floats) -> Floats:
-        """Add one point to each of these windows; return their median slopes, NaN where a window is not full."""
-
-
-def sliding_windows(lanes: int, size: int) -> SlidingWindows:
-    """Make empty windows of `size` points."""
-    code = library()
-    return pairwise.PairwiseWindows(lanes, size) if code is None else CompiledWindows(code, lanes, size)
 
 
 def median_slopes(y: Floats) -> Floats:
     """Compute the slope of each row against 0 … n − 1; shape (rows,)."""
-    code = library()
+    code = compiled.library()
     if code is None:
         return pairwise.median_slopes(y)
-    windows = CompiledWindows(code, 1, y.shape[1])
+    windows = compiled.CompiledSlopes(code, 1, y.shape[1])
     return np.array([windows.slide(row)[0] for row in y])
-
-
-def moving_median_slopes(y: Floats, size: int) -> Floats:
-    """Compute the slope of every window of `size` neighbouring points; shape (len(y) − size + 1,)."""
-    code = library()
-    if code is not None:
-        return CompiledWindows(code, 1, size).slide(y)
-    windows = sliding_window_view(y, size)
-    return np.concatenate(
-        [
-            pairwise.median_slopes(windows[start : start + _ROWS_AT_ONCE])
-            for start in range(0, len(windows), _ROWS_AT_ONCE)
-        ]
-    )

@@ -11,6 +11,7 @@ from microservices.contracts.market_state import MarketStateRow, PublisherStatus
 from microservices.contracts.universe_reader import UniverseReader
 from microservices.market_state_publisher import metrics, publication
 from microservices.market_state_publisher.candle_window import Skipped, Window
+from microservices.market_state_publisher.keeper import StateKeeper
 from microservices.market_state_publisher.schedule import until_next_cycle_s
 from microservices.market_state_publisher.settings import Settings
 from microservices.market_state_publisher.sources import CandleSource, PriceSource, SyntheticSource
@@ -37,8 +38,9 @@ class Publisher:
     def __init__(self, settings: Settings, redis: Redis, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self._market_state = MarketState(settings.theta)
-        self._source = _make_source(settings, redis, self._market_state.min_prices)
+        market_state = MarketState(settings.theta)
+        self._keeper = StateKeeper(market_state)
+        self._source = _make_source(settings, redis, market_state.min_prices)
         self._universe = UniverseReader(redis, settings.trading_mode) if settings.follows_universe else None
         self._interval_s = settings.marketstate_publish_interval
         self._writer = StateWriter(redis, self._interval_s)
@@ -80,10 +82,11 @@ class Publisher:
         # A wall clock that was set back must not silence the service until it has caught up.
         if not 0 < self._next_cycle_epoch - now <= self._interval_s:
             self._published, self._skipped = set(), {}
-            self._publish(symbols, now)
+            self._publish(symbols, symbols, now)
             self._next_cycle_epoch = now + until_next_cycle_s(now, self._interval_s)
         else:
-            self._publish([symbol for symbol in symbols if symbol not in self._published], now, only_if_any=True)
+            late = [symbol for symbol in symbols if symbol not in self._published]
+            self._publish(late, symbols, now, only_if_any=True)
         pause_s = max(0.0, self._next_cycle_epoch - self._clock.now())
         return min(pause_s, _WARM_UP_EVERY_S) if self._is_warming_up() else pause_s
 
@@ -105,7 +108,7 @@ class Publisher:
             _log.log(logging.INFO if allowed.count else logging.WARNING, "%s", line)
         return sorted(allowed.symbols)
 
-    def _publish(self, due: Sequence[str], now: float, *, only_if_any: bool = False) -> None:
+    def _publish(self, due: Sequence[str], symbols: Sequence[str], now: float, *, only_if_any: bool = False) -> None:
         started_s = self._clock.monotonic()
         windows: dict[str, Window] = {}
         skipped: dict[str, Skipped] = {}
@@ -116,7 +119,7 @@ class Publisher:
                 skipped[symbol] = judged
         if only_if_any and not windows:
             return
-        rows = self._rows(windows, now)
+        rows = self._rows(windows, symbols, now)
         skipped |= self._writer.write(rows)
         self._note(rows, skipped)
         cycle_s = self._clock.monotonic() - started_s
@@ -124,12 +127,11 @@ class Publisher:
         self._report(rows, round(cycle_s * 1000))
         metrics.count_cycle(len(rows), self._skipped, cycle_s, now)
 
-    def _rows(self, windows: Mapping[str, Window], now: float) -> dict[str, MarketStateRow]:
-        states = self._market_state.get_states({symbol: window.closes for symbol, window in windows.items()})
+    def _rows(self, windows: Mapping[str, Window], symbols: Sequence[str], now: float) -> dict[str, MarketStateRow]:
+        states = self._keeper.states({symbol: window.closes for symbol, window in windows.items()}, symbols)
         return {
             symbol: publication.row_of(state, windows[symbol], self._source.source, now)
             for symbol, state in states.items()
-            if state is not None
         }
 
     def _note(self, rows: Mapping[str, MarketStateRow], skipped: Mapping[str, Skipped]) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ai_engine import compiled, pairwise, theil_sen
+from ai_engine import compiled, pairwise
 from ai_engine.market_state import FIELDS, MarketState
 from tests.support.market_state_oracle import assert_equal, flat, oracle
 from tests.support.price_paths import PATHS, mixed
@@ -15,7 +15,7 @@ from tests.support.price_paths import PATHS, mixed
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run a test with the compiled code and without it."""
     if request.param == "numpy":
-        monkeypatch.setattr(theil_sen, "library", lambda: None)
+        monkeypatch.setattr(compiled, "library", lambda: None)
     elif compiled.library() is None:
         pytest.skip("the compiled code was not built on this machine: no C compiler at set-up")
     return str(request.param)
@@ -92,7 +92,7 @@ def test_compiled_and_numpy_slopes_are_the_same_bits(seed: int, size: int, more:
         pytest.skip("the compiled code was not built on this machine: no C compiler at set-up")
     logs = np.log(mixed(np.random.default_rng(seed), size + more) + 1e-12)
     windows = np.lib.stride_tricks.sliding_window_view(logs, size)
-    assert (compiled.CompiledWindows(code, 1, size).slide(logs) == pairwise.median_slopes(windows)).all()
+    assert (compiled.CompiledSlopes(code, 1, size).slide(logs) == pairwise.median_slopes(windows)).all()
 
 
 @pytest.mark.slow

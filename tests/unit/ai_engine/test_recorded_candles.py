@@ -1,37 +1,23 @@
 """MarketState on recorded candles, where there are any: QUANTUM_RECORDED_DATA or ../shared/data beside the checkout."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ai_engine.market_state import FIELDS, MarketState
-from ai_engine.prices import Floats
-from ops.replay.price_files import BadPrices, read_histories
 from tests.support.market_state_oracle import assert_equal, flat, oracle
+from tests.support.recorded import FILES, FOLDER, histories
 
-ROOT = Path(__file__).parents[3]
-FOLDER = Path(os.environ.get("QUANTUM_RECORDED_DATA", ROOT.parent / "shared" / "data")) / "klines"
-FILES = sorted(path for path in FOLDER.glob("*") if path.is_file())
 ENOUGH = 300
 
 pytestmark = pytest.mark.skipif(not FILES, reason=f"no recorded candles in {FOLDER}")
 
 
-def histories(path: Path) -> dict[str, Floats]:
-    """Read every symbol of a file that is long enough and has prices a market has."""
-    try:
-        found = read_histories(str(path))
-    except BadPrices:
-        return {}
-    return {name: each.closes for name, each in found.items() if len(each.closes) >= ENOUGH and (each.closes > 0).all()}
-
-
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_replay_equals_get_state_and_the_oracle_on_real_candles(path: Path) -> None:
     """At sampled candles of every recording the replay, get_state and the oracle agree, all fields to 1e-9."""
-    for closes in list(histories(path).values())[:20]:
+    for closes in list(histories(path, ENOUGH).values())[:20]:
         window = closes[:2_000]
         replay = MarketState().replay(window)
         rows = np.linspace(0, len(window) - 257, 4).astype(int)
@@ -47,7 +33,7 @@ def test_replay_equals_get_state_and_the_oracle_on_real_candles(path: Path) -> N
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_a_live_engine_agrees_over_a_whole_recording(path: Path) -> None:
     """Pushed through its last 1,000 candles after a replay of everything, the live engine gives the replay's rows."""
-    for name, closes in histories(path).items():
+    for name, closes in histories(path, ENOUGH).items():
         replay = MarketState().replay(closes)
         start = max(257, len(closes) - 1_000)
         engine = MarketState().live([name])

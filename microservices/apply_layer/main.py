@@ -1,0 +1,21 @@
+"""Run the apply layer: `python -m microservices.apply_layer.main`."""
+
+import sys
+from pathlib import Path
+
+if __package__ in (None, ""):  # run as a file: its own folder must not shadow what others import
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from microservices.apply_layer.assembly import UNIT
+from microservices.apply_layer.service import build
+from microservices.apply_layer.settings import Settings
+from microservices.runtime import run
+
+
+def main() -> int:
+    """Run until stopped; return the exit code."""
+    return run(UNIT, Settings, build)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,286 @@
+"""Compare `sent.log` with Redis, at start and after every reconnect, before anything is consumed.
+
+A crash, a failover or a lost end of the append-only file can leave Redis behind what was done at the exchange. The log
+knows better: an order in it is never sent again, gets its claim back, and ends in exactly one result.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+from redis import Redis
+
+from microservices.apply_layer import metrics
+from microservices.apply_layer.endings import ended
+from microservices.apply_layer.jobs import Job
+from microservices.apply_layer.register import Register
+from microservices.apply_layer.resolver import Resolver
+from microservices.apply_layer.result_stream import WrittenResult, result_by_id, results_since
+from microservices.apply_layer.scripts import Done, Exists, LeaseLost, Scripts
+from microservices.apply_layer.sent_log import OrderEnd, SentLog, SentOrder
+from microservices.contracts import claim, plan, result
+from microservices.contracts.claim import Claim, ClaimState, OpenClaim
+from microservices.contracts.fields import Unreadable, stream_id
+from microservices.contracts.plan import Action, InvalidPlan, Plan
+from microservices.contracts.reason import Reason
+from microservices.runtime import Away, Clock
+from microservices.runtime.streams import entry_of
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 100
+CLOCK_SLACK_MS = 600_000
+"""Exchange and Redis may disagree on the time; results are searched from this much before an order's own."""
+LOG_KEPT_H = 48
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What recovery must know of the settings."""
+
+    is_dry_run: bool
+    stream_keep_h: int
+
+
+class Recovery:
+    """Bring Redis, `sent.log` and what is in hand to agree.
+
+    Args:
+        redis: a client whose answers are bytes.
+        scripts: what is written.
+        sent_log: what was, or may have been, sent.
+        register: what is in hand; recovered jobs go there.
+        resolver: takes the orders to ask for and the results to write.
+        clock: dates an order of which nothing but its claim's name is left.
+        rules: dry run, and how long results are kept.
+        check: called first; raises where this Redis is not ours (any more).
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        scripts: Scripts,
+        sent_log: SentLog,
+        *,
+        register: Register,
+        resolver: Resolver,
+        clock: Clock,
+        rules: Rules,
+        check: Callable[[], None],
+    ) -> None:
+        self._redis = redis
+        self._scripts = scripts
+        self._sent_log = sent_log
+        self._register = register
+        self._resolver = resolver
+        self._clock = clock
+        self._rules = rules
+        self._check = check
+        self._due = threading.Event()
+        self._due.set()
+        self._run_id = b""
+        self.runs = 0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether nothing may be consumed before `run` has succeeded."""
+        return self._due.is_set()
+
+    def request(self, why: str) -> None:
+        """Have it run before anything more is consumed."""
+        if not self._due.is_set():
+            logger.info("Comparing sent.log with Redis: %s", why)
+            self._due.set()
+
+    def look(self) -> None:
+        """Ask which server this is, and request a run where it is another one, or was restarted.
+
+        Raises:
+            redis.exceptions.RedisError: Redis is away.
+        """
+        if self._server() != self._run_id:
+            self.request("Redis was restarted, or is another server")
+
+    def run(self) -> None:
+        """Compare and repair; nothing else may claim meanwhile. May be called again at any time.
+
+        Raises:
+            redis.exceptions.RedisError: Redis is away; it stays due.
+            Refused: this Redis is not ours any more.
+            Away: the lease is not ours.
+        """
+        self._due.clear()
+        done = False
+        try:
+            run_id = self._server()
+            self._check()
+            self._take_up_unended()
+            self._rewrite_lost_results()
+            self._take_up_open_claims()
+            done = True
+        finally:
+            if not done:
+                self._due.set()
+        self._run_id = run_id
+        self.runs += 1
+        metrics.RECOVERIES.inc()
+
+    def _server(self) -> bytes:
+        return str(self._redis.info("server").get("run_id", "")).encode()
+
+    def _take_up_unended(self) -> None:
+        """Give the orders without an end their claims back, and have them asked for."""
+        orders = self._sent_log.unended()
+        written = self._written_for([order for order in orders if self._register.job(order.plan_id) is None])
+        for order in orders:
+            job = self._register.job(order.plan_id)
+            if job is None and order.plan_entry_id in written:
+                self._note_end(order, written[order.plan_entry_id])
+            elif job is None or not job.is_unsent:
+                self._restore(order, has_job=job is not None)
+
+    def _written_for(self, orders: list[SentOrder]) -> dict[str, WrittenResult]:
+        """Find results of these orders that were written although their end line was not."""
+        if not orders:
+            return {}
+        entries = {order.plan_entry_id for order in orders}
+        first_ms = min(order.sent_at_ms for order in orders) - CLOCK_SLACK_MS
+        found = (written for written in results_since(self._redis, first_ms) if written.plan_entry_id in entries)
+        return {written.plan_entry_id: written for written in found}
+
+    def _restore(self, order: SentOrder, *, has_job: bool) -> None:
+        answer = self._scripts.restore_sent(order)
+        if isinstance(answer, LeaseLost):
+            raise _lease_lost()
+        if isinstance(answer, Exists) and answer.is_done_of(order.plan_entry_id):
+            fields = result_by_id(self._redis, answer.result_id) if answer.result_id else None
+            self._note_end(order, WrittenResult(answer.result_id, fields or {}))
+            return
+        if answer is not None:
+            logger.error("Plan %s was sent, but its claim is %s of entry %r", order.plan_id, *answer[:2])
+        if not has_job:
+            logger.warning("Order %s of plan %s has no end: it is asked for", order.client_order_id, order.plan_id)
+            self._adopt(Job.of_sent(order))
+
+    def _note_end(self, order: SentOrder, written: WrittenResult) -> None:
+        end = OrderEnd(plan_id=order.plan_id, result_id=written.result_id, fields=written.fields)
+        self._sent_log.end(end)
+
+    def _rewrite_lost_results(self) -> None:
+        """Write the results again that Redis has lost: always the newest, so the search ends where none is missing.
+
+        What is older than the streams are kept may have been trimmed away, and is left alone.
+        """
+        seconds, _ = self._redis.time()
+        oldest_ms = (seconds - min(self._rules.stream_keep_h, LOG_KEPT_H) * 3600) * 1000
+        ends = (end for end in self._sent_log.ended_newest_first() if end.result_id and end.fields)
+        while chunk := list(islice(ends, CHUNK)):
+            lost = [end for end in self._missing(chunk) if stream_id(end.result_id, "result id")[0] > oldest_ms]
+            for end in lost:
+                self._rewrite(end)
+            if not lost:
+                return
+
+    def _missing(self, chunk: list[OrderEnd]) -> list[OrderEnd]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for end in chunk:
+            pipeline.xrange(result.STREAM, end.result_id, end.result_id)
+        return [end for end, found in zip(chunk, pipeline.execute(), strict=True) if not found]
+
+    def _rewrite(self, end: OrderEnd) -> None:
+        written = result.decode(end.fields, "sent.log")
+        answer = self._scripts.finish(written, has_claim=True, was_sent=True)
+        if isinstance(answer, LeaseLost):
+            raise _lease_lost()
+        if isinstance(answer, Done):
+            self._sent_log.end(OrderEnd(plan_id=end.plan_id, result_id=answer.result_id, fields=end.fields))
+            metrics.REWRITTEN.inc()
+            logger.warning("Redis had lost the result of plan %s: it is written again", end.plan_id)
+
+    def _take_up_open_claims(self) -> None:
+        """Go on with claims that no line and nothing in hand speaks of: what a crash left between claim and line."""
+        lines: dict[Any, Any] = self._redis.hgetall(claim.OPEN_KEY)
+        for name, raw in lines.items():
+            plan_id = name.decode("utf-8", "replace")
+            if self._register.job(plan_id) is None and self._sent_log.find(plan_id) is None:
+                self._take_up(plan_id, raw)
+
+    def _take_up(self, plan_id: str, raw_line: bytes) -> None:
+        line = _open_line(raw_line, plan_id)
+        state = self._claim(plan_id)
+        if state is not None and state.state is ClaimState.DONE:
+            self._redis.hdel(claim.OPEN_KEY, plan_id)
+            return
+        waiting = self._register.waiting(plan_id)
+        if waiting is not None and (state is None or waiting.plan.entry_id != state.plan_entry_id):
+            waiting = None
+        body = waiting.plan if waiting is not None else self._plan(state)
+        job = self._job(plan_id, line, state, body)
+        if waiting is not None:
+            job.wait_ms = waiting.wait_ms(self._clock.monotonic())
+        if state is None or state.state is ClaimState.SENT:
+            job.sent_at_ms = (state.sent_at_ms if state else None) or int(self._clock.now() * 1000)
+            logger.warning("Plan %s has a claim that may have been sent, and no line: it is asked for", plan_id)
+            self._adopt(job)
+        elif self._rules.is_dry_run or body is None:
+            job.ending = ended(Reason.DRY_RUN if self._rules.is_dry_run else Reason.ORDER_NOT_PLACED)
+            self._adopt(job)
+        else:
+            logger.warning("Plan %s was claimed and not sent: it goes on if it may", plan_id)
+            self._register.begin(job)
+            self._register.queue(job)
+
+    def _claim(self, plan_id: str) -> Claim | None:
+        try:
+            return claim.decode(self._redis.hgetall(claim.key(plan_id)), plan_id)
+        except Unreadable as fault:
+            logger.error("%s", fault)  # noqa: TRY400 (the line says it all)
+            return None
+
+    def _plan(self, state: Claim | None) -> Plan | None:
+        if state is None or not state.plan_entry_id:
+            return None
+        entry = entry_of(self._redis, plan.STREAM, state.plan_entry_id)
+        if entry is None or entry.fields is None:
+            return None
+        try:
+            return plan.decode(plan.decode_header(entry.id, entry.fields))
+        except InvalidPlan:
+            return None
+
+    def _job(self, plan_id: str, line: OpenClaim, state: Claim | None, body: Plan | None) -> Job:
+        quantity = state.qty if state is not None and state.qty is not None else Decimal(0)
+        if body is not None:
+            return Job.of_plan(body, quantity, 0)
+        return Job(
+            plan_id=plan_id,
+            entry_id="" if state is None else state.plan_entry_id,
+            symbol=line.symbol,
+            action=line.action,
+            side=None,
+            quantity=quantity,
+            source="",
+            wait_ms=0,
+            times=None,
+        )
+
+    def _adopt(self, job: Job) -> None:
+        self._register.begin(job)
+        self._resolver.adopt(job)
+
+
+def _open_line(raw: bytes, plan_id: str) -> OpenClaim:
+    """Read what an open claim is about; one that cannot be read is taken for the worse, an open."""
+    try:
+        return claim.decode_open(raw, plan_id)
+    except Unreadable as fault:
+        logger.error("%s", fault)  # noqa: TRY400 (the line says it all)
+        return OpenClaim("", Action.OPEN, ClaimState.SENT)
+
+
+def _lease_lost() -> Away:
+    return Away(f"the lease {claim.LEASE_KEY}")

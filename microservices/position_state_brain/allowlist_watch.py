@@ -43,7 +43,7 @@ class AllowlistWatch:
             keys=self._keys,
         )
         self._spoken = AllowlistLog()
-        self._due_s = float("-inf")
+        self._read_at_s = float("-inf")
         self._seen_meta: Any = None
         self.latest = Allowlist(Tier.NONE)
         """As it was at the last use, for status and metrics."""
@@ -64,12 +64,14 @@ class AllowlistWatch:
             _log.error("%s", allowlist.NONE_AT_START)
 
     def refresh_if_due(self) -> None:
-        """Read the list anew where its time has come.
+        """Judge the list at this moment, and read it anew where its time has come.
 
         Raises:
             redis.exceptions.RedisError: Redis did not answer; the list before stays, and ages.
         """
-        if self._clock.monotonic() >= self._due_s:
+        latest = self.current(self._clock.now())
+        wait_s = allowlist.refresh_after_s(latest, self._refresh_s, env_only=self._env_only)
+        if self._clock.monotonic() >= self._read_at_s + wait_s:
             self.refresh()
 
     def refresh_if_published(self, meta: object) -> bool:
@@ -96,10 +98,8 @@ class AllowlistWatch:
         pipeline.hmget(self._keys.meta, META_FIELDS)
         self._seen_meta = _comparable(pipeline.execute(raise_on_error=False)[0])
         self._reader.refresh()
+        self._read_at_s = self._clock.monotonic()
         self.current(self._clock.now())
-        self._due_s = self._clock.monotonic() + allowlist.refresh_after_s(
-            self.latest, self._refresh_s, env_only=self._env_only
-        )
 
     def current(self, now: float) -> Allowlist:
         """Give the list in force at this moment, and say what has changed."""

@@ -1,6 +1,7 @@
 """What the loops share in memory: the newest view of the account, what plans need of the next, and known symbols."""
 
 import threading
+from collections.abc import Mapping
 
 from microservices.position_state_brain.snapshot import AccountView
 
@@ -39,7 +40,8 @@ class KnownSymbols:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._ledger = set[str]()
-        self._marked = set[str]()
+        self._marked: dict[str, int] = {}
+        self._added = 0
         self._held = set[str]()
 
     def add(
@@ -48,19 +50,22 @@ class KnownSymbols:
         """Remember symbols."""
         with self._lock:
             self._ledger |= ledger or set()
-            self._marked |= marked or set()
+            self._added += 1
+            self._marked |= dict.fromkeys(marked or (), self._added)
             self._held |= held or set()
 
-    def unmark(self, symbols: set[str]) -> None:
-        """Forget marks that are gone."""
+    def forget_marks(self, gone: Mapping[str, int]) -> None:
+        """Forget marks that are gone, but for those that were added again since `marked` gave them."""
         with self._lock:
-            self._marked -= symbols
+            for symbol, added in gone.items():
+                if self._marked.get(symbol) == added:
+                    del self._marked[symbol]
 
     @property
-    def marked(self) -> frozenset[str]:
-        """Symbols that have, or had a moment ago, a mark."""
+    def marked(self) -> dict[str, int]:
+        """Symbols that have, or had a moment ago, a mark; each with a number that changes when it is added again."""
         with self._lock:
-            return frozenset(self._marked)
+            return dict(self._marked)
 
     @property
     def booked(self) -> frozenset[str]:

@@ -69,19 +69,14 @@ class MarkSweeper:
             _log.info("%s: mark of %s ended: its permit was not used", symbol, mark.plan_id)
 
     def _marks(self) -> dict[str, InflightMark]:
-        symbols = sorted(self._known.marked)
+        symbols = self._known.marked
         pipeline = self._redis.pipeline(transaction=False)
         for symbol in symbols:
             pipeline.hgetall(position.inflight_key(symbol))
-        marks, gone = {}, set()
-        for symbol, raw in zip(symbols, pipeline.execute(raise_on_error=False) if symbols else [], strict=True):
-            mark = self._decoded(symbol, raw)
-            if mark is not None:
-                marks[symbol] = mark
-            elif not raw:
-                gone.add(symbol)
-        self._known.unmark(gone)
-        return marks
+        answers = dict(zip(symbols, pipeline.execute(raise_on_error=False) if symbols else [], strict=True))
+        self._known.forget_marks({symbol: symbols[symbol] for symbol, raw in answers.items() if not raw})
+        decoded = {symbol: self._decoded(symbol, raw) for symbol, raw in answers.items()}
+        return {symbol: mark for symbol, mark in decoded.items() if mark is not None}
 
     def _decoded(self, symbol: str, raw: object) -> InflightMark | None:
         """Read a mark; one that cannot be read closes its symbol until somebody removes the key, and is said once."""

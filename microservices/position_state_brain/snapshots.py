@@ -60,8 +60,11 @@ class SnapshotWriter:
         self._mode = mode
         self.account = ""
 
-    def write(self, before: AccountView, now: AccountView, *, complete: bool = True) -> None:
+    def write(self, before: AccountView, now: AccountView, *, complete: bool = True) -> bool:
         """Write what an answer showed; the first of a process also removes what the one before it left behind.
+
+        Returns:
+            False where an answer that was requested later stands there.
 
         Raises:
             LeaseLost: nothing was written.
@@ -83,8 +86,10 @@ class SnapshotWriter:
             *account,
         ]
         arguments += [value for row in written for value in row]
-        if SNAPSHOT(self._redis, keys, arguments) == b"lease_lost":
+        outcome = SNAPSHOT(self._redis, keys, arguments)
+        if outcome == b"lease_lost":
             raise LeaseLost
+        return bool(outcome == b"done")
 
 
 class SnapshotLoop:
@@ -236,7 +241,9 @@ class SnapshotLoop:
             return
         view = msgspec.structs.replace(view, one_way=self._one_way)
         self._empty_before = False
-        self._writer.write(before, view)
+        if not self._writer.write(before, view):
+            self._failed("an answer that was requested later stands in Redis")
+            return
         self._board.view = view
         self._schedule.look_again(view.has_unconfirmed)
         self._succeeded()
@@ -247,7 +254,7 @@ class SnapshotLoop:
         """Say what an answer must show: what we hold or are about to trade, but for what is not listed any more."""
         amounts = books.amounts
         held = {symbol for symbol, amount in amounts.items() if not amount.is_zero()}
-        required = {symbol for symbol in held | self._known.marked if not self._instruments.is_delisted(symbol)}
+        required = {symbol for symbol in held | self._known.marked.keys() if not self._instruments.is_delisted(symbol)}
         return Expected(
             trading=self._instruments.trading,
             required=frozenset(required),

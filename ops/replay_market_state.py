@@ -15,12 +15,13 @@ import numpy as np
 
 from ai_engine.market_state import MarketState
 from ops.replay import report
+from ops.replay.chart import draw
 from ops.replay.price_files import BadPrices, History, read_history
 from ops.replay.synthetic import REGIMES, synthetic_prices
 
 EXAMPLES = """examples:
   python ops/replay_market_state.py --synthetic --regime trend
-  python ops/replay_market_state.py --file BTCUSDT-1m.csv.gz --rolling states.csv
+  python ops/replay_market_state.py --file BTCUSDT-1m.csv.gz --rolling states.csv --plot states.png
   redis-cli --raw zrange quantum:candles:BTCUSDT 0 -1 | python ops/replay_market_state.py --file - --json"""
 
 
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--theta", type=_json_object, metavar="JSON", help="parameters to change")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--rolling", type=Path, metavar="OUT.csv", help="write the state at every candle")
+    parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw price, sigma and regime bands")
     return parser
 
 
@@ -97,10 +99,15 @@ def _show(
 ) -> None:
     write = report.as_json if options.json else report.as_text
     print(write(title, len(history.closes), state))
+    if not (options.rolling or options.plot):
+        return
+    rolling = market_state.replay(history.closes)
     if options.rolling:
-        rolling = market_state.replay(history.closes)
         rows = report.write_rolling(options.rolling, history.times, history.closes, rolling)
         print(f"{rows} states written to {options.rolling}", file=sys.stderr)
+    if options.plot:
+        draw(title, history.closes, rolling).write(options.plot)
+        print(f"{len(rolling['sigma'])} states drawn in {options.plot}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -324,6 +324,10 @@ class Suite:
         """Make something go wrong at the exchange."""
         self.paper.fault(*faults)
 
+    def command(self, *words: str) -> None:
+        """Send a Redis command as an operator would."""
+        self.redis.execute_command(*words)  # type: ignore[no-untyped-call] # redis-py leaves it open
+
     def set_kill_switch(self, value: str) -> None:
         """Set the kill switch as an operator would."""
         self.redis.set(control.KILL_SWITCH_KEY, value)

@@ -93,7 +93,7 @@ class World:
         return plan.decode(plan.decode_header(entry_id, entry.fields or {}))
 
     def permit(
-        self, entry_id: str, gate: Gate = Gate.P33, *, mark: bool = True, event: bool = True, **fields: object
+        self, entry_id: str, gate: Gate = Gate.P33, /, *, mark: bool = True, event: bool = True, **fields: object
     ) -> dict[str, Any]:
         """Permit a plan as its gate would: permit, mark and event in one; `fields` overrides what the permit says."""
         read = self.plan(entry_id)

@@ -45,8 +45,8 @@ static double z_of(double y, double t, int32_t x) { return y - t * (double)x; }
 /* Bytes of one window of `size` points; a multiple of 8. */
 int64_t ts_window_bytes(int64_t size) { return (int64_t)sizeof(Window) + size * 8 + (size * 4 + 7) / 8 * 8; }
 
-/* Doubles of scratch that any call on windows of `size` points needs: all slopes, and z. */
-int64_t ts_scratch_doubles(int64_t size) { return size * (size - 1) / 2 + 1 + size; }
+/* Doubles of scratch that any call on windows of `size` points needs: z behind a sentinel, all slopes and one more. */
+int64_t ts_scratch_doubles(int64_t size) { return 1 + size + size * (size - 1) / 2 + 1; }
 
 static void empty(Window *w, int64_t size) {
     memset(w, 0, sizeof *w);
@@ -94,20 +94,24 @@ static void add_newest(Window *w, double newest) {
     w->filled++;
 }
 
-/* Move to another t; write the slope of every pair that changes places to met[], return how many did.
- * Returns -1 where they were more than `room`; the order is whole all the same. */
+/* Move to another t; write the slope of every pair that changes places to met[], return how many did. z is scratch, with
+ * a place before it. Returns -1 where they were more than `room`, of which met[] holds one more; the order is whole all
+ * the same. */
 static int64_t sweep(Window *w, double t, double *restrict z, double *restrict met, int64_t room) {
     double *restrict y = ys(w);
     int32_t *restrict x = xs(w);
     int64_t count = w->filled, moved = 0, change = 0, equal = 0, run = 0;
     for (int64_t p = 0; p < count; p++) z[p] = z_of(y[p], t, x[p]);
+    z[-1] = -INFINITY;
     for (int64_t p = 1; p < count; p++) {
-        double z_here = z[p], y_here = y[p];
-        int32_t x_here = x[p];
+        double z_here = z[p];
         int64_t q = p - 1;
-        while (q >= 0 && (z[q] > z_here || (z[q] == z_here && x[q] > x_here))) {
+        if (z[q] < z_here) continue;
+        double y_here = y[p];
+        int32_t x_here = x[p];
+        while (z[q] > z_here || (z[q] == z_here && x[q] > x_here)) {
             int32_t distance = x[q] - x_here;
-            if (moved < room) met[moved] = (y[q] - y_here) / (double)distance;
+            met[moved < room ? moved : room] = (y[q] - y_here) / (double)distance;
             moved++;
             change += distance < 0;
             z[q + 1] = z[q];
@@ -236,7 +240,7 @@ static int64_t sweep_past(Window *w, int up, int64_t rank, double *z, double *me
 /* The median slope of a full window that is in order. */
 static double median(Window *w, double *scratch) {
     int64_t pairs = w->size * (w->size - 1) / 2, k1 = (pairs - 1) / 2, k2 = pairs / 2;
-    double *z = scratch, *met = scratch + w->size;
+    double *z = scratch + 1, *met = z + w->size;
     if (w->x_next > 4 * w->size) rebase(w, z, met, pairs);
     if (w->t == 0 && w->inverted <= k1 && k2 < w->inverted + w->equal) return 0.0;
     /* A range that is to hold both middle ranks must begin on one side of both. */
@@ -296,7 +300,7 @@ static double push(Window *w, double y, double *scratch) {
 }
 
 /* What the caller must find here, or not use it: a build of another source. */
-int64_t ts_version(void) { return 5; }
+int64_t ts_version(void) { return 6; }
 
 /* Make `count` empty windows of `size` points. */
 void ts_clear(char *windows, int64_t count, int64_t size) {

@@ -16,7 +16,7 @@ from ai_engine.measures import Measures, ewma_powers, quantile_place
 from ai_engine.prices import Floats
 from ai_engine.theta import Theta
 
-_VERSION = 5
+_VERSION = 6
 _POINTER, _COUNT = ctypes.c_void_p, ctypes.c_int64
 
 

@@ -152,6 +152,7 @@ def test_positions_are_limited_whatever_the_gates_say(
     assert_ended(story, Reason.MAX_POSITIONS, retryable=True)
     left = suite.follow(suite.exit(CLOSED, Side.SELL))
     assert_executed(suite, left, held[CLOSED])
+    suite.settle(CLOSED)
     again = suite.follow(suite.open("FILUSDT"))
     assert_executed(suite, again, again.result.quantity)
 

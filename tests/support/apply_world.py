@@ -66,7 +66,7 @@ class World:
         )
         self.redis.hset(position.ACCOUNT_KEY, mapping=hashes.encode(row))
 
-    def add(self, plan_id: str = "", **fields: object) -> str:
+    def add(self, plan_id: str = "", /, **fields: object) -> str:
         """Add a plan, by default an exit of BTCUSDT, and return its entry id; a field that is None is left out."""
         self._made += 1
         written = {
@@ -182,8 +182,9 @@ def settings_for(paper: PaperExchange, directory: Path, **variables: str) -> Set
 class RunningLayer:
     """An apply layer whose loops run in this process, each in its thread, as the daemon would run them."""
 
-    def __init__(self, layer: ApplyLayer) -> None:
+    def __init__(self, layer: ApplyLayer, redis: Redis) -> None:
         self.layer = layer
+        self._redis = redis
         self.ended_by: list[Exception] = []
         self._stop = threading.Event()
         self._runners: list[LoopRunner] = []
@@ -201,9 +202,15 @@ class RunningLayer:
         self._stop.set()
         for runner in self._runners:
             runner.loop.wake.set()
-        for runner in self._runners:
-            runner.thread.join(15)
+        wait_until(self._has_ended, 15, what="the loops to end")
         self.layer.close()
+
+    def _has_ended(self) -> bool:
+        """Let go whoever is blocked in a read, so that no test waits for it."""
+        for client in self._redis.client_list():
+            if "b" in client["flags"]:
+                self._redis.client_unblock(int(client["id"]))
+        return not any(runner.thread.is_alive() for runner in self._runners)
 
 
 @contextmanager
@@ -211,7 +218,7 @@ def running(redis: Redis, settings: Settings, client: SignedClient | None = None
     """Run an apply layer while this lasts."""
     clock = SystemClock()
     client = client or client_for(settings)
-    layer = RunningLayer(ApplyLayer(settings, redis, client, clock=clock, build="test"))
+    layer = RunningLayer(ApplyLayer(settings, redis, client, clock=clock, build="test"), redis)
     try:
         layer.start()
         yield layer

@@ -42,15 +42,19 @@ redis_is_new_enough() {
   [ "${version:-0}" -ge 7 ]
 }
 
+can_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
+
 missing=()
 redis_is_new_enough || missing+=(redis-server)
 python_for_venv >/dev/null || missing+=(python3 python3-venv)
 if [ "$WHAT" = dev ]; then
   command -v shellcheck >/dev/null || missing+=(shellcheck)
+  # The compiled core of MarketState is optional: tested and measured where it can be built.
+  if ! command -v gcc >/dev/null && can_install; then missing+=(gcc libc6-dev); fi
 fi
 
 if [ ${#missing[@]} -gt 0 ]; then
-  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+  if ! can_install; then
     fail "please install (Debian names): ${missing[*]} — then run this again"
   fi
   echo "setup: installing ${missing[*]} with apt-get"
@@ -62,7 +66,8 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 python=$(python_for_venv) || fail "Python 3.11 or newer with venv is needed"
-inputs=$(cat pyproject.toml setup.py ai_engine/*.c | sha256sum | cut -c1-16)
+# What is installed hangs on these, and on whether there is a compiler.
+inputs=$({ cat pyproject.toml setup.py ai_engine/*.c; command -v gcc || true; } | sha256sum | cut -c1-16)
 stamp=".venv/ready-$WHAT-$inputs"
 full=".venv/ready-dev-$inputs"
 if [ -e "$stamp" ] || [ -e "$full" ]; then

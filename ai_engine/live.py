@@ -8,14 +8,15 @@ import numpy.typing as npt
 
 from ai_engine import engine, formulas
 from ai_engine.formulas import Columns
-from ai_engine.prices import Floats, Prices, checked, log_prices
+from ai_engine.prices import Floats, Prices, checked, log_prices, price_fault
 from ai_engine.theta import Theta
 
 
 class LiveEngine:
     """Keeps the newest closes of its symbols and their trend windows in order; made by `MarketState.live`.
 
-    The numbers are those of `get_state` on the same closes, however many were pushed: nothing is accumulated.
+    The numbers are those of `get_state` on the same closes, however many were pushed: nothing is accumulated. One
+    thread at a time.
 
     Args:
         symbols: every symbol that will ever be pushed.
@@ -84,13 +85,10 @@ class LiveEngine:
             raise ValueError(f"{symbol} is not one of the engine's symbols") from None
 
     def _checked_logs(self, closes: Mapping[str, float]) -> Floats:
-        values = np.array([*closes.values()], dtype=np.float64)
-        good = np.isfinite(values) & (values > 0)
-        if not good.all():
-            bad = int(np.argmin(good))
-            symbol = list(closes)[bad]
-            raise ValueError(f"{symbol}: close is {values[bad]!r}, expected a finite number above 0")
-        return log_prices(values, self._theta.eps)
+        if price_fault([*closes.values()]) is not None:
+            for symbol, close in closes.items():
+                checked(symbol, [close])
+        return log_prices(np.array([*closes.values()], dtype=np.float64), self._theta.eps)
 
     def _shift_all(self, logs: Floats) -> Floats:
         # Two buffers take turns: fresh memory each time costs more than the copy.

@@ -80,7 +80,7 @@ def test_three_gates_with_permits_are_active_in_the_words_that_operators_grep_fo
         "P2.6 PERMITS:     1 keys",
         "P3.3 PERMITS:     2 keys",
         "STATUS: ✅ ALL THREE PERMIT SOURCES ACTIVE",
-        "last decision: allow BTCUSDT allowed, plan plan-1, 0s ago",
+        "last decision: allow BTCUSDT allowed, plan plan-1, ",
     ):
         assert words in done.stdout
     assert "deny BTCUSDT safe_qty 0 no_position" in done.stdout

@@ -119,12 +119,12 @@ def test_an_exit_needs_no_reduce_only(suite: Suite, held: Positions) -> None:
 @pytest.mark.parametrize(
     ("decided", "codes", "expected"),
     [
-        (Decision.SKIP, None, "plan_skip"),
+        (Decision.SKIP, None, Reason.PLAN_SKIP),
         (Decision.SKIP, "action_hold", "action_hold"),
         (Decision.SKIP, ",Action Hold: nothing to do,other", "action_hold"),
-        (Decision.BLOCKED, None, "plan_blocked"),
+        (Decision.BLOCKED, None, Reason.PLAN_BLOCKED),
         (Decision.BLOCKED, "kill_score_critical,regime_flip", "kill_score_critical"),
-        (Decision.ERROR, None, "plan_error"),
+        (Decision.ERROR, None, Reason.PLAN_ERROR),
         (Decision.ERROR, "Data/Missing", "data_missing"),
     ],
 )
@@ -139,6 +139,16 @@ def test_a_plan_that_is_not_to_be_executed_keeps_its_words(
     assert (story.verdict, story.permit, story.order) == (None, None, None)
     assert story.claim is not None
     assert (story.claim.state, story.claim.plan_entry_id) == (ClaimState.DONE, added.entry_id)
+
+
+def test_everything_can_be_closed_at_once(suite: Suite, held: Positions) -> None:
+    """An exit of every position in one moment: none waits for another symbol's, and nothing is left."""
+    left = suite.positions()
+    assert held.keys() & left.keys()
+    added = [suite.exit(symbol, closing(amount)) for symbol, amount in left.items()]
+    for story in follow_all(suite, added):
+        assert_executed(suite, story, abs(left[story.added.symbol]))
+    assert suite.positions() == {}
 
 
 def test_the_books_balance(suite: Suite) -> None:

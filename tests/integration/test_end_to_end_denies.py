@@ -5,7 +5,7 @@ of the exchange in `test_end_to_end_orders.py`. Not brought about here:
 
 - `gate_not_configured` on mainnet, which the paper exchange is not (tests of the apply layer's gates); its other way is
   in `test_end_to_end_trouble.py`.
-- `ledger_adopted` is of no plan, and `allowed` is no deny.
+- nothing else: `tests/unit/test_reasons_followed.py` checks that every code is brought about in one of these files.
 """
 
 import re
@@ -266,6 +266,22 @@ def test_drift_closes_a_symbol_to_opens(suite: Suite, held: dict[str, Decimal], 
     story = suite.follow(suite.exit(symbol, Side.SELL if after > 0 else Side.BUY))
     assert_executed(suite, story, abs(after))
     assert '"ledger_agrees":false' in story.events[0].context
+
+
+@pytest.mark.parametrize(("symbol", "why"), [("SUIUSDT", "within_tolerance"), ("ARBUSDT", "flat_in_two_answers")])
+def test_what_is_no_drift_is_adopted(suite: Suite, symbol: str, why: str) -> None:
+    """A step of difference, and a position that somebody else has closed: the ledger follows, with an event (I-23)."""
+    if not suite.ledger(symbol):
+        assert suite.follow(suite.open(symbol)).result.executed
+    suite.settle(symbol)
+    before = suite.ledger(symbol)
+    by_hand = before if why == "flat_in_two_answers" else Decimal(suite.instrument(symbol).step_size)
+    assert suite.paper.order(symbol, "SELL", by_hand, reduceOnly="true").status == 200
+    wait_until(lambda: suite.ledger(symbol) == before - by_hand, 10, what="the ledger to follow")
+    (adopted,) = (event for event in suite.permit_events() if (event.symbol, event.plan_id) == (symbol, ""))
+    assert (adopted.reason, adopted.allow, adopted.safe_qty) == (Reason.LEDGER_ADOPTED, False, "0")
+    assert f'"{why}"' in adopted.context
+    assert suite.redis.get(control.hold_key(symbol)) is None
 
 
 @pytest.mark.parametrize("seen", ["never", "before"])

@@ -281,8 +281,11 @@ class Suite:
 
     def events(self, added: Added) -> tuple[PermitEvent, ...]:
         """List the permit events of one entry, oldest first."""
-        every = (permit.decode_event(fields, permit.EVENTS) for _, fields in self._stream(permit.EVENTS))
-        return tuple(event for event in every if event.plan_entry_id == added.entry_id)
+        return tuple(event for event in self.permit_events() if event.plan_entry_id == added.entry_id)
+
+    def permit_events(self) -> list[PermitEvent]:
+        """List all permit events, those of no plan too, oldest first."""
+        return [permit.decode_event(fields, permit.EVENTS) for _, fields in self._stream(permit.EVENTS)]
 
     def permit(self, added: Added) -> PermitDocument | None:
         """Give the brain's permit of a plan as it stands."""

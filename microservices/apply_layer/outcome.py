@@ -27,6 +27,8 @@ RETRYABLE_CODES = frozenset(
 ABSENCE_FINAL_AFTER_MS = ORDER_RECV_WINDOW_MS + 10_000
 """Before that a query that finds nothing proves nothing: the order may still be on its way inside the exchange."""
 ABSENCES_APART_MS = 2_000
+NAMESAKE_AGE_MS = 60_000
+"""An order last changed so much before ours was sent is not ours; kept clocks are wrong by far less."""
 
 
 class Unknown(msgspec.Struct, frozen=True):
@@ -79,8 +81,14 @@ class Inquiry:
         self._sent_at_ms = sent_at_ms
         self._absent_at_ms: int | None = None
 
-    def found(self, order: Order) -> Ending | Unknown:
-        """Take an order that was found; it also ends a row of absences."""
+    def found(self, order: Order, asked_at_ms: int) -> Ending | Unknown:
+        """Take an order that was found; it also ends a row of absences.
+
+        Client order ids are unique among open orders only: one of long before is another order of the same name, and
+        ours is absent.
+        """
+        if order.update_time < self._sent_at_ms - NAMESAKE_AGE_MS:
+            return self.absent(asked_at_ms)
         self._absent_at_ms = None
         return of_order(order)
 
@@ -100,3 +108,9 @@ class Inquiry:
         if asked_at_ms - self._absent_at_ms < ABSENCES_APART_MS:
             return Unknown("not there, once")
         return ended(Reason.ORDER_NOT_PLACED)
+
+    def decisive_at_ms(self) -> int:
+        """Tell from when on, exchange time, another absence would bring the decision nearer: no need to ask later."""
+        if self._absent_at_ms is None:
+            return self._sent_at_ms + ABSENCE_FINAL_AFTER_MS + 1
+        return self._absent_at_ms + ABSENCES_APART_MS

@@ -223,7 +223,7 @@ class Recovery:
         if waiting is not None:
             job.wait_ms = waiting.wait_ms(self._clock.monotonic())
         if state is None or state.state is ClaimState.SENT:
-            job.sent_at_ms = (state.sent_at_ms if state else None) or int(self._clock.now() * 1000)
+            job.sent_at_ms = (state.sent_at_ms if state else None) or 0
             logger.warning("Plan %s has a claim that may have been sent, and no line: it is asked for", plan_id)
             self._adopt(job)
         elif self._rules.is_dry_run or body is None:

@@ -133,9 +133,12 @@ class Resolver:
             raise
         except ExchangeError as error:
             if isinstance(error, Rejected) and error.code == codes.NO_SUCH_ORDER:
-                return case.inquiry.absent(asked_at_ms)
+                outcome = case.inquiry.absent(asked_at_ms)
+                decisive_s = self._clock.monotonic() + (case.inquiry.decisive_at_ms() - asked_at_ms) / 1000
+                case.due_s = min(case.due_s, decisive_s)
+                return outcome
             return Unknown(error.why)
-        return case.inquiry.found(order)
+        return case.inquiry.found(order, asked_at_ms)
 
     def _held_up_s(self) -> float:
         try:

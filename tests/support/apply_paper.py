@@ -40,7 +40,7 @@ class Desk:
         self.settings = settings_for(paper, directory, **variables)
         paper.clear_faults()
         self._flatten()
-        with_key = client_for(self.settings)
+        with_key = client_for(self.settings, redis)
         self.world = World(redis, AccountBinding(Mode.PAPER, "127.0.0.1", with_key.account_alias()))
         with_key.close()
         self.world.set_up()

@@ -1,5 +1,6 @@
 """What surrounds an apply layer in a test: plans, the permits of gates that are not there, switches, results."""
 
+import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 import msgspec
 from redis import Redis
 
+from microservices.apply_layer.assembly import UNIT
 from microservices.apply_layer.service import ApplyLayer
 from microservices.apply_layer.settings import Settings
 from microservices.contracts import account, claim, control, hashes, permit, plan, position, result
@@ -20,7 +22,7 @@ from microservices.contracts.permit import Gate
 from microservices.contracts.plan import Action, Plan, Side
 from microservices.contracts.position import AccountRow, InflightMark
 from microservices.contracts.result import Result
-from microservices.exchange import SignedClient
+from microservices.exchange import SharedBackoff, SignedClient
 from microservices.runtime import SystemClock, load_settings
 from microservices.runtime.daemon import LoopRunner
 from microservices.runtime.streams import entry_of, newest_entries
@@ -51,7 +53,6 @@ class World:
     def __init__(self, redis: Redis, binding: AccountBinding = BINDING) -> None:
         self.redis = redis
         self.binding = binding
-        self._made = 0
 
     def set_up(self) -> None:
         """Bind the account, switch trading on, and show a fresh account without positions."""
@@ -68,9 +69,8 @@ class World:
 
     def add(self, plan_id: str = "", /, **fields: object) -> str:
         """Add a plan, by default an exit of BTCUSDT, and return its entry id; a field that is None is left out."""
-        self._made += 1
         written = {
-            "plan_id": plan_id or f"p{self._made}",
+            "plan_id": plan_id or f"plan-{secrets.token_hex(6)}",
             "symbol": SYMBOL,
             "decision": "EXECUTE",
             "action": Action.FULL_CLOSE_PROPOSED.value,
@@ -217,7 +217,7 @@ class RunningLayer:
 def running(redis: Redis, settings: Settings, client: SignedClient | None = None) -> Iterator[RunningLayer]:
     """Run an apply layer while this lasts."""
     clock = SystemClock()
-    client = client or client_for(settings)
+    client = client or client_for(settings, redis)
     layer = RunningLayer(ApplyLayer(settings, redis, client, clock=clock, build="test"), redis)
     try:
         layer.start()
@@ -226,12 +226,13 @@ def running(redis: Redis, settings: Settings, client: SignedClient | None = None
         layer.stop()
 
 
-def client_for(settings: Settings) -> SignedClient:
-    """Make the client that the service would make, without a shared back-off."""
+def client_for(settings: Settings, redis: Redis) -> SignedClient:
+    """Make the client that the service would make."""
     return SignedClient(
         settings.base_url,
         settings.binance_api_key,
         settings.binance_api_secret,
         clock=SystemClock(),
         timeout_s=settings.apply_order_timeout_ms / 1000,
+        backoff=SharedBackoff(redis, control.BACKOFF_KEY, UNIT),
     )

@@ -105,8 +105,8 @@ class World:
     def __init__(
         self, redis: Redis, state_directory: Path, monkeypatch: pytest.MonkeyPatch, **settings: object
     ) -> None:
-        for module, name in ((permits, "IDLE_BLOCK_MS"), (permits, "PARKED_BLOCK_MS"), (ledger_loop, "BLOCK_MS")):
-            monkeypatch.setattr(module, name, 1)
+        monkeypatch.setattr(permits, "IDLE_BLOCK_MS", 0)
+        monkeypatch.setattr(ledger_loop, "BLOCK_MS", None)
         self.redis = redis
         self.clock = FakeClock(time.time())
         self.exchange = DirectedExchange()

@@ -118,7 +118,9 @@ def test_an_absence_is_final_when_two_late_questions_find_it() -> None:
     late_ms = SENT_MS + ABSENCE_FINAL_AFTER_MS
     assert isinstance(inquiry.absent(SENT_MS + 500), Unknown)
     assert isinstance(inquiry.absent(late_ms), Unknown)
+    assert inquiry.decisive_at_ms() == late_ms + 1
     assert isinstance(inquiry.absent(late_ms + 1), Unknown)
+    assert inquiry.decisive_at_ms() == late_ms + 1 + ABSENCES_APART_MS
     assert isinstance(inquiry.absent(late_ms + ABSENCES_APART_MS), Unknown)
     final = inquiry.absent(late_ms + 1 + ABSENCES_APART_MS)
     assert not isinstance(final, Unknown)
@@ -130,9 +132,24 @@ def test_an_order_that_shows_up_between_absences_starts_them_anew() -> None:
     inquiry = Inquiry(SENT_MS)
     late_ms = SENT_MS + ABSENCE_FINAL_AFTER_MS + 1
     assert isinstance(inquiry.absent(late_ms), Unknown)
-    assert isinstance(inquiry.found(an_order(status="NEW")), Unknown)
+    assert isinstance(inquiry.found(an_order(status="NEW", update_time=SENT_MS), late_ms + 5), Unknown)
     assert isinstance(inquiry.absent(late_ms + ABSENCES_APART_MS), Unknown)
     assert not isinstance(inquiry.absent(late_ms + 2 * ABSENCES_APART_MS), Unknown)
+
+
+def test_an_older_order_of_the_same_name_is_another_order() -> None:
+    """A plan id that is used again after days: the exchange still knows the first one's order, and ours is absent."""
+    late_ms = SENT_MS + ABSENCE_FINAL_AFTER_MS + 1
+    old = an_order(update_time=SENT_MS - 60_001)
+    inquiry = Inquiry(SENT_MS)
+    assert isinstance(inquiry.found(old, SENT_MS + 100), Unknown)
+    assert isinstance(inquiry.found(old, late_ms), Unknown)
+    ending = inquiry.found(old, late_ms + ABSENCES_APART_MS)
+    assert not isinstance(ending, Unknown)
+    assert ending.error == "order_not_placed"
+    ours = Inquiry(SENT_MS).found(an_order(update_time=SENT_MS - 2_000), SENT_MS + 100)
+    assert not isinstance(ours, Unknown)
+    assert ours.executed
 
 
 @given(st.lists(st.integers(0, 30_000), min_size=1, max_size=20))

@@ -7,16 +7,17 @@ market-state.md has the measured shares). Read it as the scatter about the line,
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ai_engine import pairwise
 from ai_engine.prices import Floats, Prices, checked, log_prices
-from ai_engine.theta import DEFAULT_THETA, Theta, check
+from ai_engine.theta import check, merged
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Quality:
     """From the open of the first candle to the close of the last; by their number where open times are not known."""
 
 
-def mu_interval(prices: Prices, confidence: float = 0.95, theta: Theta | None = None) -> Interval | None:
+def mu_interval(prices: Prices, confidence: float = 0.95, theta: Mapping[str, Any] | None = None) -> Interval | None:
     """Bound mu by the ranks of the pairwise slopes (Sen 1968, section 4, with his correction for ties).
 
     Each trend window has its own bounds; they are weighed like the slopes, which is wider than a joint interval of the
@@ -48,17 +49,17 @@ def mu_interval(prices: Prices, confidence: float = 0.95, theta: Theta | None = 
     Args:
         prices: closes, oldest first.
         confidence: share of intervals that hold the trend where candles scatter independently; in (0, 1).
-        theta: the parameters; None for the defaults.
+        theta: parameters to change, as for `MarketState`.
 
     Returns:
         None where there are fewer prices than one state needs.
 
     Raises:
-        ValueError: a price as in `MarketState.get_state`, or a confidence outside (0, 1).
+        ValueError: a price or parameter that `MarketState` refuses, or a confidence outside (0, 1).
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence!r}, expected a number between 0 and 1")
-    parameters = check(DEFAULT_THETA) if theta is None else theta
+    parameters = check(merged(theta))
     closes = checked("prices", prices)
     if len(closes) < parameters.min_prices:
         return None
@@ -72,10 +73,11 @@ def mu_interval(prices: Prices, confidence: float = 0.95, theta: Theta | None = 
 
 
 def _slope_interval(y: Floats, confidence: float) -> Interval:
-    slopes = np.sort(pairwise.pairwise_slopes(y[None, :])[0])
+    slopes = pairwise.pairwise_slopes(y[None, :])[0]
     reach = NormalDist().inv_cdf(0.5 + 0.5 * confidence) * math.sqrt(_concordance_variance(y))
     low = max(0, round((len(slopes) - reach) / 2) - 1)
     high = min(len(slopes) - 1, round((len(slopes) + reach) / 2))
+    slopes.partition((low, high))
     return Interval(float(slopes[low]), float(slopes[high]))
 
 

@@ -46,6 +46,13 @@ class MarketStateRow(msgspec.Struct, frozen=True):
     regime: Regime
     source: Source
     candle_close_epoch: int
+    flat_share: float | None = None
+    """Share of candles in the buffer that did not move."""
+    gap_count: int | None = None
+    """Minutes missing among the candles that were read, all of them before the buffer."""
+    mu_low: float | None = None
+    """Bounds of mu where the publisher was told to compute them."""
+    mu_high: float | None = None
 
 
 class PublisherStatus(msgspec.Struct, frozen=True):
@@ -58,8 +65,9 @@ class PublisherStatus(msgspec.Struct, frozen=True):
     last_cycle_epoch: int
 
 
-_EIGHT_DECIMALS = ("sigma", "mu")
-_SIX_DECIMALS = ("ts", "p_trend", "p_mr", "p_chop", "dp", "vr", "spike_proxy")
+_DECIMALS = dict.fromkeys(("sigma", "mu", "mu_low", "mu_high"), 8) | dict.fromkeys(
+    ("ts", "p_trend", "p_mr", "p_chop", "dp", "vr", "spike_proxy", "flat_share"), 6
+)
 _STREAM_FIELDS = ("ts", "sigma", "mu", "regime")
 
 
@@ -69,18 +77,14 @@ def key(symbol: str) -> str:
 
 
 def encode(row: MarketStateRow) -> WrittenFields:
-    """Write the hash of a symbol."""
-    return (
-        {name: f"{getattr(row, name):.8f}" for name in _EIGHT_DECIMALS}
-        | {name: f"{getattr(row, name):.6f}" for name in _SIX_DECIMALS}
-        | {
-            "ts_timestamp": str(row.ts_timestamp),
-            "buffer_size": str(row.buffer_size),
-            "regime": row.regime.value,
-            "source": row.source.value,
-            "candle_close_epoch": str(row.candle_close_epoch),
-        }
-    )
+    """Write the hash of a symbol; what is unknown is written empty, so that no older value stays beside newer ones."""
+    return {name: _written(name, getattr(row, name)) for name in row.__struct_fields__}
+
+
+def _written(name: str, value: float | Regime | Source | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.{_DECIMALS[name]}f}" if name in _DECIMALS else str(value)
 
 
 def encode_event(symbol: str, row: MarketStateRow) -> WrittenFields:

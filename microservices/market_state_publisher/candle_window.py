@@ -40,6 +40,8 @@ class Window:
 
     closes: npt.NDArray[np.float64]
     close_epoch: int
+    gap_count: int = 0
+    """Minutes missing among the candles that were read; all of them lie before the closes."""
 
 
 @dataclass(frozen=True)
@@ -96,4 +98,5 @@ def _usable(opens: npt.NDArray[np.int64], closes: npt.NDArray[np.float64], neede
     fault = price_fault(run)
     if fault is not None:
         return Skipped(SkipReason.FAULTY, fault)
-    return Window(run, (int(opens[-1]) + candles.INTERVAL_MS) // 1000)
+    missing = int(opens[-1] - opens[0]) // candles.INTERVAL_MS + 1 - len(opens)
+    return Window(run, (int(opens[-1]) + candles.INTERVAL_MS) // 1000, missing)

@@ -5,14 +5,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from ai_engine.market_state import dominant_regime
+from ai_engine.uncertainty import Interval, quality
 from microservices.contracts.market_state import MarketStateRow, Regime, Source
 from microservices.market_state_publisher.candle_window import Skipped, Window
 
 _NAMED_AT_MOST = 10
 
 
-def row_of(state: Mapping[str, Any], window: Window, source: Source, now: float) -> MarketStateRow:
-    """Make the published row of a state that `get_state` computed from the window's closes."""
+def row_of(
+    state: Mapping[str, Any], window: Window, source: Source, now: float, interval: Interval | None = None
+) -> MarketStateRow:
+    """Make the published row of a state that `get_state` computed from the window's closes.
+
+    Args:
+        state: the state.
+        window: what it was computed from.
+        source: where the closes came from.
+        now: wall time in epoch seconds.
+        interval: bounds of mu, where they were asked for.
+    """
     probabilities, features = state["regime_probs"], state["features"]
     return MarketStateRow(
         sigma=state["sigma"],
@@ -29,6 +40,10 @@ def row_of(state: Mapping[str, Any], window: Window, source: Source, now: float)
         regime=Regime(dominant_regime(probabilities)),
         source=source,
         candle_close_epoch=window.close_epoch,
+        flat_share=quality(window.closes).flat_share,
+        gap_count=window.gap_count,
+        mu_low=None if interval is None else interval.low,
+        mu_high=None if interval is None else interval.high,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from redis import Redis
 
 from ai_engine.market_state import MarketState
+from ai_engine.uncertainty import Interval, mu_interval
 from microservices.contracts.market_state import MarketStateRow, PublisherStatus, Source
 from microservices.contracts.universe_reader import UniverseReader
 from microservices.market_state_publisher import metrics, publication
@@ -130,9 +131,15 @@ class Publisher:
     def _rows(self, windows: Mapping[str, Window], symbols: Sequence[str], now: float) -> dict[str, MarketStateRow]:
         states = self._keeper.states({symbol: window.closes for symbol, window in windows.items()}, symbols)
         return {
-            symbol: publication.row_of(state, windows[symbol], self._source.source, now)
+            symbol: publication.row_of(
+                state, windows[symbol], self._source.source, now, self._interval_of_mu(windows[symbol])
+            )
             for symbol, state in states.items()
         }
+
+    def _interval_of_mu(self, window: Window) -> Interval | None:
+        confidence = self._settings.marketstate_mu_confidence
+        return mu_interval(window.closes, confidence, self._settings.theta) if confidence else None
 
     def _note(self, rows: Mapping[str, MarketStateRow], skipped: Mapping[str, Skipped]) -> None:
         self._published |= rows.keys() - skipped.keys()

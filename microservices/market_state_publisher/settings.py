@@ -31,6 +31,9 @@ class Settings(CommonSettings, frozen=True, kw_only=True):
         float, Meta(gt=0, description="A newest candle that closed longer ago is stale")
     ] = 180.0
     marketstate_theta_override: Annotated[str, Meta(description="JSON, merged over the locked parameters")] = "{}"
+    marketstate_mu_confidence: Annotated[
+        float, Meta(ge=0, lt=1, description="Confidence of the published bounds of mu; 0 is no bounds")
+    ] = 0.0
     trading_mode: Annotated[Mode, Meta(description="Whose universe counts, with MARKETSTATE_SYMBOLS=universe")] = (
         Mode.TESTNET
     )

@@ -15,6 +15,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from ai_engine.market_state import MarketState
+from ai_engine.uncertainty import mu_interval, quality
 from microservices.contracts import candles, market_state, universe
 from microservices.contracts.candles import Candle
 from microservices.contracts.control import Mode
@@ -107,6 +108,22 @@ def test_a_cycle_publishes_hash_lifetime_stream_and_status(
     assert counted == {"published": "1", "skipped": "0", "skipped_reasons": "{}", "last_cycle_epoch": "1800000010"}
     assert caplog.messages[0] == "Initialized with symbols=BTCUSDT interval=60 source=candles"
     assert caplog.messages[1].startswith(f"BTCUSDT: σ={state['sigma']:.6f} μ={state['mu']:.6f} TS={state['ts']:.4f} ")
+
+
+def test_bounds_of_mu_are_published_where_asked_for_and_never_left_behind(redis_client: Redis) -> None:
+    """With a confidence the hash bounds mu; without one the bounds are empty again, not those of before."""
+    closes = feed(redis_client, "BTCUSDT", walk(1))
+    asked = {"MARKETSTATE_SYMBOLS": "BTCUSDT", "MARKETSTATE_MU_CONFIDENCE": "0.95"}
+    publisher(redis_client, FakeClock(NOW), **asked).tick()
+    row, interval = published(redis_client, "BTCUSDT"), mu_interval(closes, 0.95)
+    assert row is not None
+    assert interval is not None
+    assert (row.mu_low, row.mu_high) == (round(interval.low, 8), round(interval.high, 8))
+    assert (row.flat_share, row.gap_count) == (round(quality(closes).flat_share, 6), 0)
+    publisher(redis_client, FakeClock(NOW), MARKETSTATE_SYMBOLS="BTCUSDT").tick()
+    row = published(redis_client, "BTCUSDT")
+    assert row is not None
+    assert (row.mu_low, row.mu_high) == (None, None)
 
 
 def test_what_is_not_good_is_not_published_and_counted_by_reason(

@@ -7,7 +7,6 @@ from scipy.stats import theilslopes
 
 from ai_engine.market_state import MarketState
 from ai_engine.prices import Floats
-from ai_engine.theta import check, merged
 from ai_engine.uncertainty import Interval, Quality, mu_interval, quality
 from tests.support.price_paths import price_paths
 
@@ -30,14 +29,14 @@ def test_the_interval_holds_mu(prices: Floats) -> None:
 @given(price_paths(least=65, most=80))
 def test_a_window_s_bounds_are_scipy_s(prices: Floats) -> None:
     """The bounds are the same order statistics of the slopes as scipy's, correction for ties included."""
-    interval = mu_interval(prices, 0.95, check(merged(ONE_WINDOW)))
+    interval = mu_interval(prices, 0.95, ONE_WINDOW)
     _, _, low, high = theilslopes(np.log(prices[-64:] + 1e-12), np.arange(64), 0.95)
     assert interval == Interval(low, high)
 
 
 def test_the_stated_share_of_intervals_holds_the_slope_of_independent_noise() -> None:
     """Of 400 lines with independent noise about 95 % of the intervals hold the slope."""
-    rng, theta = np.random.default_rng(0), check(merged(ONE_WINDOW))
+    rng, theta = np.random.default_rng(0), ONE_WINDOW
     held = 0
     for _ in range(400):
         interval = mu_interval(100 * np.exp(0.001 * np.arange(65) + rng.normal(0, 0.01, 65)), 0.95, theta)

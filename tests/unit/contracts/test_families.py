@@ -174,6 +174,7 @@ def test_market_state_keeps_the_schemas_decimals() -> None:
     read = market_state.decode({name.encode(): value.encode() for name, value in written.items()}, "state")
     assert read is not None
     assert (read.regime, read.source, read.buffer_size) == (Regime.CHOP, Source.CANDLES, 300)
+    assert (written["mu_low"], read.mu_low, read.gap_count) == ("", None, None)
 
 
 def test_buckets_are_named_by_the_utc_minute() -> None:

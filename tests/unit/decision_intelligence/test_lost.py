@@ -122,11 +122,13 @@ class Bookkeeping(RuleBasedStateMachine):
         self.world = World()
         self.lost = 0
         self.highest_commit = START
+        self.deleted_unseen = False
         self.books = Books(settled=0, base=None, added=0, last_generated=START, settled_through=START)
         self.look()
 
     def look(self) -> None:
         """Look, judge and record, as the account does."""
+        self.deleted_unseen = False
         found = self.world.look()
         judged = judge(found, self.books)
         assert judged.excess == 0
@@ -172,11 +174,12 @@ class Bookkeeping(RuleBasedStateMachine):
             settled_through=self.books.settled_through,
         )
 
+    @precondition(lambda self: not self.deleted_unseen)
     @rule(keep=st.integers(0, 3))
     def trim(self, keep: int) -> None:
         self.world.live = self.world.live[len(self.world.live) - keep :] if keep else []
 
-    @precondition(lambda self: self.world.live)
+    @precondition(lambda self: self.world.live and not self.deleted_unseen)
     @rule(data=st.data())
     def delete_one(self, data: st.DataObject) -> None:
         self.world.live.remove(data.draw(st.sampled_from(self.world.live)))
@@ -187,8 +190,12 @@ class Bookkeeping(RuleBasedStateMachine):
 
     @rule()
     def delete_the_stream(self) -> None:
-        """After a look, so that its last additions were recorded: more than that nobody can know."""
+        """After a look, so that its last additions were recorded: more than that nobody can know.
+
+        Nor can anybody know it where the new stream outgrows the old and is trimmed before the next look.
+        """
         self.look()
+        self.deleted_unseen = True
         self.world.live, self.world.pending = [], []
         self.world.added, self.world.last_generated, self.world.group = 0, START, False
 

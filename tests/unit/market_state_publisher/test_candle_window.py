@@ -77,6 +77,7 @@ def test_a_gap_in_what_is_needed_is_gapped_and_an_older_one_is_not() -> None:
     window = judged(raw)
     assert isinstance(window, Window)
     assert window.closes.tolist() == [3, 4, 5, 6, 7, 8]
+    assert window.gap_count == 1
 
 
 @pytest.mark.parametrize("rubbish", [b"", b"{}", b"\xff", b'{"t":1,"c":"x"}', b'{"t":"1","c":"1"}'])

@@ -20,6 +20,7 @@ def test_a_row_holds_the_state_s_numbers() -> None:
     assert (row.dp, row.vr, row.spike_proxy) == tuple(state["features"].values())
     assert (row.regime, row.source, row.buffer_size) == (Regime.TREND, Source.SYNTHETIC, 300)
     assert (row.ts_timestamp, row.candle_close_epoch) == (1_800_000_002, 1_800_000_000)
+    assert (row.flat_share, row.gap_count, row.mu_low, row.mu_high) == (0.0, 0, None, None)
     assert publication.symbol_line("BTCUSDT", row) == (
         "BTCUSDT: σ=0.000982 μ=0.001000 TS=1.0183 regime=trend(79.2%) buffer=300"
     )

@@ -1,13 +1,15 @@
 """A batch of messages brought into the shape that commit.lua takes: few calls, each short, each complete in itself."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import operator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
 import msgspec
 
 from microservices.contracts import decision, result
-from microservices.decision_intelligence.message import Counted, DeadLetter
+from microservices.decision_intelligence.message import Counted, DeadLetter, Read
 from microservices.runtime import Entry
 
 IDS_PER_CALL = 100
@@ -21,8 +23,9 @@ _OTHER_REASON = decision.reason_field(decision.OTHER)
 _NO_REASON = decision.reason_field(decision.NO_REASON)
 _OTHER_SYMBOL_REASON = decision.symbol_reason_field(decision.OTHER, decision.OTHER)
 
+_MINUTE_THEN_REASON = operator.attrgetter("minute", "reason")
+
 Argument = str | bytes | int
-Read = Callable[[str, Mapping[bytes, bytes]], Counted | DeadLetter]
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -40,40 +43,67 @@ class Call(NamedTuple):
 
 
 class _Chunk(NamedTuple):
+    """Messages by what they count as, entries without a body, and dead letters with their reasons."""
+
     counted: dict[Counted, list[str]]
     bodiless: list[str]
     dead: list[tuple[Entry, str]]
 
+    @property
+    def is_empty(self) -> bool:
+        return not (self.counted or self.bodiless or self.dead)
+
 
 def commit_calls(entries: Sequence[Entry], read: Read, limits: Limits) -> Iterator[Call]:
-    """Make the calls that settle a batch.
+    """Make the calls that settle a batch, each only when it is asked for.
+
+    Messages that count as the same go together, so that the script acks them with one command and adds them with one
+    increment; what is of one minute goes together, so that a call touches few buckets.
 
     Args:
-        entries: in the order of their ids.
+        entries: in the order of their ids, at least one.
         read: tells what an entry counts as.
         limits: of each bucket; the script keeps them, because only it sees what all instances have counted.
     """
-    for start in range(0, len(entries), IDS_PER_CALL):
-        part = entries[start : start + IDS_PER_CALL]
-        yield _call(_sorted_out(part, read), part[0].id, part[-1].id, limits)
+    for chunk in _chunks(_sorted_out(entries, read)):
+        yield _call(chunk, entries[0].id, entries[-1].id, limits)
 
 
 def _sorted_out(entries: Sequence[Entry], read: Read) -> _Chunk:
-    chunk = _Chunk({}, [], [])
-    counted = chunk.counted
+    everything = _Chunk({}, [], [])
+    ids_of = everything.counted.get
     for entry in entries:
         entry_id, fields = entry
         if fields is None:
-            chunk.bodiless.append(entry_id)
+            everything.bodiless.append(entry_id)
             continue
         outcome = read(entry_id, fields)
         if isinstance(outcome, DeadLetter):
-            chunk.dead.append((entry, outcome.reason))
-        elif outcome in counted:
-            counted[outcome].append(entry_id)
+            everything.dead.append((entry, outcome.reason))
+        elif ids := ids_of(outcome):
+            ids.append(entry_id)
         else:
-            counted[outcome] = [entry_id]
-    return chunk
+            everything.counted[outcome] = [entry_id]
+    return everything
+
+
+def _chunks(everything: _Chunk) -> Iterator[_Chunk]:
+    """Cut it into calls of at most `IDS_PER_CALL` messages, its groups in the order of their minutes."""
+    chunk, room = _Chunk({}, [], []), IDS_PER_CALL
+    for outcome in sorted(everything.counted, key=_MINUTE_THEN_REASON):
+        ids = everything.counted[outcome]
+        while ids:
+            chunk.counted[outcome], ids = ids[:room], ids[room:]
+            room -= len(chunk.counted[outcome])
+            if room == 0:
+                yield chunk
+                chunk, room = _Chunk({}, [], []), IDS_PER_CALL
+    if not chunk.is_empty:
+        yield chunk
+    for start in range(0, len(everything.bodiless), IDS_PER_CALL):
+        yield _Chunk({}, everything.bodiless[start : start + IDS_PER_CALL], [])
+    for start in range(0, len(everything.dead), IDS_PER_CALL):
+        yield _Chunk({}, [], everything.dead[start : start + IDS_PER_CALL])
 
 
 def _call(chunk: _Chunk, lowest_id: str, highest_id: str, limits: Limits) -> Call:
@@ -85,19 +115,26 @@ def _call(chunk: _Chunk, lowest_id: str, highest_id: str, limits: Limits) -> Cal
         *(limits.max_reasons, _OTHER_REASON, _NO_REASON, limits.max_symbol_reasons, _OTHER_SYMBOL_REASON),
         len(chunk.counted),
     ]
-    for (word, reason, symbol, minute, late), ids in chunk.counted.items():
-        if minute not in bucket_index:
-            keys.append(decision.bucket_key(minute))
-            bucket_index[minute] = len(keys)
-        breakdown = decision.symbol_reason_field(symbol, reason) if symbol else ""
-        args += (bucket_index[minute], decision.decision_field(word), decision.reason_field(reason), breakdown)
-        args += (int(late), len(ids), *ids)
+    for outcome, ids in chunk.counted.items():
+        if outcome.minute not in bucket_index:
+            keys.append(decision.bucket_key(outcome.minute))
+            bucket_index[outcome.minute] = len(keys)
+        args.append(bucket_index[outcome.minute])
+        args += _fields(outcome.decision, outcome.reason, outcome.symbol)
+        args += (int(outcome.late), len(ids), *ids)
     args += (len(chunk.bodiless), *chunk.bodiless)
     args.append(len(chunk.dead))
     for entry, reason in chunk.dead:
         letter = _dead_letter(entry, reason)
         args += (entry.id, len(letter), *letter)
     return Call(keys, args)
+
+
+@lru_cache(maxsize=4_096)
+def _fields(word: str, reason: str, symbol: str) -> tuple[str, str, str]:
+    """Name the fields of a bucket that such a message adds to; no breakdown is an empty name."""
+    breakdown = decision.symbol_reason_field(symbol, reason) if symbol else ""
+    return decision.decision_field(word), decision.reason_field(reason), breakdown
 
 
 def _dead_letter(entry: Entry, reason: str) -> list[Argument]:

@@ -102,10 +102,13 @@ def undelivered_at_most(seen: Seen, books: Books) -> int:
 def _was_replaced(seen: Seen, books: Books) -> bool:
     """Tell a new stream from the one the books speak of.
 
-    Of the same stream, what was added since the last look bounds how many entries can be behind it.
+    Of the same stream figures only grow, ids and count together, and what was added since the last look bounds how many
+    entries can be behind it. Undecidable is only a new stream that has outgrown the old and was trimmed unseen.
     """
     if seen.added < books.added or seen.last_generated < books.last_generated:
         return True
+    if seen.added == books.added:
+        return seen.last_generated != books.last_generated
     only_later = seen.first is not None and seen.first > books.last_generated
     return only_later and seen.length > seen.added - books.added
 

@@ -1,8 +1,8 @@
 """One entry of apply.result read: any bytes in any field end as a count or as a dead letter, never as an exception."""
 
+import math
 import re
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -16,6 +16,9 @@ SYMBOL_MAX_CHARACTERS = 40
 DETAILS_MAX_BYTES = 256 * 1024
 _KNOWN_MAX = 4_096
 _KNOWN_KEY_MAX_BYTES = 512
+_KNOWN_MINUTES_MAX = 64
+_NO_TIME = (math.inf, 0)
+"""Further in the future than any that is believed."""
 _YEAR_10000_MS = 253_402_300_800_000
 
 _DECISIONS = {
@@ -34,7 +37,7 @@ _DECISIONS = {
 _NOT_A_LETTER = re.compile(r"\W")
 
 
-class Counted(NamedTuple):
+class Counted(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     """What an entry counts as."""
 
     decision: str
@@ -48,16 +51,10 @@ class Counted(NamedTuple):
     """Its own timestamp is too old to be counted under; the entry's id gave the minute."""
 
 
-class DeadLetter(NamedTuple):
+class DeadLetter(msgspec.Struct, frozen=True):
     """An entry that cannot be counted, and why."""
 
     reason: str
-
-
-class _Meaning(NamedTuple):
-    decision: str
-    reason: str
-    symbol: str
 
 
 class _NotText(Exception):
@@ -67,6 +64,34 @@ class _NotText(Exception):
 
 _Raw = tuple[bytes | None, bytes | None, bytes | None, bytes | None, bytes | None, bytes | None]
 """The fields decision, executed, error, reason, details and symbol."""
+
+
+Read = Callable[[str, Mapping[bytes, bytes]], Counted | DeadLetter]
+"""Tells what an entry counts as, by its id and its fields."""
+
+
+class _Meaning:
+    """What entries of the same fields count as, whenever they were made."""
+
+    __slots__ = ("by_minute", "decision", "reason", "symbol")
+
+    def __init__(self, decision: str, reason: str, symbol: str) -> None:
+        self.decision = decision
+        self.reason = reason
+        self.symbol = symbol
+        self.by_minute: dict[int, Counted] = {}
+        """One object a minute, made once."""
+
+    def at(self, minute: int, *, late: bool) -> Counted:
+        """Give what such an entry of this minute counts as."""
+        if late:
+            return Counted(self.decision, self.reason, self.symbol, minute, late=True)
+        found = self.by_minute.get(minute)
+        if found is None:
+            if len(self.by_minute) >= _KNOWN_MINUTES_MAX:
+                self.by_minute.clear()
+            found = self.by_minute[minute] = Counted(self.decision, self.reason, self.symbol, minute, late=False)
+        return found
 
 
 class Reader:
@@ -79,27 +104,43 @@ class Reader:
     def __init__(self, *, by_symbol: bool = True) -> None:
         self._by_symbol = by_symbol
         self._meanings: dict[_Raw, _Meaning | DeadLetter] = {}
-        self._times: dict[bytes, float | None] = {}
+        self._times: dict[bytes | None, tuple[float, int]] = {}
+        """Epoch seconds and minute of a timestamp's bytes."""
 
     def read(self, entry_id: str, fields: Mapping[bytes, bytes], now_s: float) -> Counted | DeadLetter:
-        """Tell what an entry counts as.
+        """Tell what one entry counts as; see `at`."""
+        return self.at(now_s)(entry_id, fields)
+
+    def at(self, now_s: float) -> Read:
+        """Give the function that tells what an entry counts as, for a batch that is read at one time.
+
+        It is called for every single message, tens of thousands of times a second: what is the same for all of them is
+        looked up before.
 
         Args:
-            entry_id: its id in the stream, `milliseconds-sequence`.
-            fields: as they stand in the stream.
-            now_s: the time that its timestamp is judged by, epoch seconds.
+            now_s: the time that timestamps are judged by, epoch seconds.
+
+        Returns:
+            A function of an entry's id in the stream, `milliseconds-sequence`, and its fields as they stand there.
         """
-        if not fields:
-            return DeadLetter("no_fields")
-        get = fields.get
-        raw = (get(b"decision"), get(b"executed"), get(b"error"), get(b"reason"), get(b"details"), get(b"symbol"))
-        meaning = self._meanings.get(raw) or self._learnt(raw)
-        if isinstance(meaning, DeadLetter):
-            return meaning
-        at_s = self._time(get(b"timestamp"))
-        if at_s is not None and now_s - OLD_MIN_S <= at_s <= now_s + FUTURE_MAX_S:
-            return Counted(*meaning, int(at_s // 60), late=False)
-        return Counted(*meaning, _minute_of_id(entry_id, now_s), late=at_s is not None and at_s < now_s - OLD_MIN_S)
+        known_meaning, known_time = self._meanings.get, self._times.get
+        oldest_s, newest_s = now_s - OLD_MIN_S, now_s + FUTURE_MAX_S
+
+        def read(entry_id: str, fields: Mapping[bytes, bytes]) -> Counted | DeadLetter:
+            if not fields:
+                return DeadLetter("no_fields")
+            get = fields.get
+            raw = (get(b"decision"), get(b"executed"), get(b"error"), get(b"reason"), get(b"details"), get(b"symbol"))
+            meaning = known_meaning(raw) or self._learnt(raw)
+            if isinstance(meaning, DeadLetter):
+                return meaning
+            timestamp = get(b"timestamp")
+            at_s, minute = known_time(timestamp) or self._time(timestamp)
+            if oldest_s <= at_s <= newest_s:
+                return meaning.by_minute.get(minute) or meaning.at(minute, late=False)
+            return meaning.at(_minute_of_id(entry_id, now_s), late=at_s < oldest_s)
+
+        return read
 
     def _learnt(self, raw: _Raw) -> _Meaning | DeadLetter:
         meaning = _meaning(raw, by_symbol=self._by_symbol)
@@ -109,18 +150,14 @@ class Reader:
             self._meanings[raw] = meaning
         return meaning
 
-    def _time(self, raw: bytes | None) -> float | None:
-        if raw is None:
-            return None
-        try:
-            return self._times[raw]
-        except KeyError:
-            at_s = timestamps.epoch_s(raw)
-        if len(raw) <= _KNOWN_KEY_MAX_BYTES:
+    def _time(self, raw: bytes | None) -> tuple[float, int]:
+        at_s = None if raw is None else timestamps.epoch_s(raw)
+        found = _NO_TIME if at_s is None else (at_s, int(at_s // 60))
+        if raw is None or len(raw) <= _KNOWN_KEY_MAX_BYTES:
             if len(self._times) >= _KNOWN_MAX:
                 self._times.clear()
-            self._times[raw] = at_s
-        return at_s
+            self._times[raw] = found
+        return found
 
 
 def _meaning(raw: _Raw, *, by_symbol: bool) -> _Meaning | DeadLetter:

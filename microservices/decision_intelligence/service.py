@@ -3,7 +3,6 @@
 import logging
 import socket
 from collections.abc import Sequence
-from functools import partial
 
 from redis import Redis
 from redis.exceptions import NoScriptError
@@ -11,8 +10,9 @@ from redis.exceptions import NoScriptError
 from microservices.contracts import decision, result
 from microservices.contracts.fields import WrittenFields
 from microservices.decision_intelligence import account, metrics, window
-from microservices.decision_intelligence.batch import Call, Limits, commit_calls
+from microservices.decision_intelligence.batch import Limits, commit_calls
 from microservices.decision_intelligence.message import Reader
+from microservices.decision_intelligence.sending import send_as_made
 from microservices.decision_intelligence.settings import Settings
 from microservices.runtime import Clock, Context, Entry, Loop, LuaScript, StreamConsumer
 
@@ -102,25 +102,20 @@ class DecisionIntelligence:
         return self._interval_s
 
     def _commit(self, entries: Sequence[Entry]) -> None:
-        read = partial(self._reader.read, now_s=self._clock.now())
-        calls = list(commit_calls(entries, read, self._limits))
         try:
-            answers = self._send(calls)
+            answers = self._send(entries)
         except NoScriptError:  # the server was restarted; what it did know and do, it will not do twice
             COMMIT.upload(self._redis)
-            answers = self._send(calls)
+            answers = self._send(entries)
         for outcome, counts in zip(metrics.OUTCOMES, zip(*answers, strict=True), strict=True):
             metrics.MESSAGES.labels(outcome=outcome).inc(sum(counts))
         if not self._counting:  # the first messages of this process are shown at once
             self._counting = True
             self._snapshots.wake.set()
 
-    def _send(self, calls: Sequence[Call]) -> list[list[int]]:
-        with self._redis.pipeline(transaction=False) as pipeline:
-            for call in calls:
-                COMMIT.add_to(pipeline, call.keys, call.args)
-            answers: list[list[int]] = pipeline.execute()
-        return answers
+    def _send(self, entries: Sequence[Entry]) -> list[list[int]]:
+        calls = commit_calls(entries, self._reader.at(self._clock.now()), self._limits)
+        return send_as_made(self._redis, COMMIT, calls)
 
     def _start_id(self) -> str:
         """Say behind what the group is made: what a commit recorded, so that nothing is counted again; else the start.

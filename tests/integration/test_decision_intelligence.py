@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 from redis import Redis
-from redis.exceptions import OutOfMemoryError, ResponseError
+from redis.exceptions import NoPermissionError, OutOfMemoryError, ResponseError
 
 from microservices.contracts import decision
 from microservices.contracts.decision import BUCKET_TTL_S, WINDOW_TTL_S, Window
+from microservices.contracts.fields import Unreadable
 from tests.support.clock import FakeClock
 from tests.support.counting import (
     GROUP,
@@ -243,12 +244,54 @@ def test_a_key_of_another_type_stops_the_count_before_anything_is_acked(
     assert counted(redis_client).decisions == {"SKIP": 10}
 
 
-def test_a_field_that_holds_no_number_begins_anew(redis_client: Redis, clock: FakeClock) -> None:
-    """Somebody's hand in a bucket does not leave half a batch counted."""
-    redis_client.hset(decision.bucket_key(int(clock.now() // 60)), "decision:SKIP", "many")
-    add(redis_client, [{"decision": "SKIP", "error": "a", "timestamp": f"{clock.now():.0f}"}] * 10)
-    run_dry(redis_client, clock, service(redis_client, clock))
+@pytest.mark.parametrize("missing", ["hset", "hmget", "hkeys", "expire", "xadd"])
+def test_a_user_who_may_not_write_all_of_it_acks_nothing(
+    redis_server: RedisServer, redis_client: Redis, clock: FakeClock, missing: str
+) -> None:
+    """A gap in the access rules stops the count before anything is acked; with the gap closed everything counts."""
+    instance = service(redis_client, clock)
+    instance.consume()
+    add(redis_client, [{"decision": "SKIP", "error": "a"}] * 10)
+    redis_client.acl_setuser("default", enabled=True, commands=[f"-{missing}"])
+    try:
+        with pytest.raises(NoPermissionError):
+            instance.consume()
+    finally:
+        redis_client.acl_setuser("default", enabled=True, categories=["+@all"])
+    assert pending(redis_client) == 10
+    assert counted(redis_client).decisions == {}
+    run_dry(redis_client, clock, instance)
     assert counted(redis_client)[:2] == ({"SKIP": 10}, {"a": 10})
+
+
+def test_a_field_that_holds_no_number_begins_anew(redis_client: Redis, clock: FakeClock) -> None:
+    """Somebody's hand in a bucket or in the status does not leave half a batch counted."""
+    stamp = f"{clock.now():.0f}"
+    bucket = decision.bucket_key(int(clock.now() // 60))
+    redis_client.hset(bucket, mapping={"decision:SKIP": "many", "reason:a": "1.5", "symbol_reason:S:a": "nan"})
+    redis_client.hset(decision.STATUS_KEY, "processed_total", "inf")
+    instance = service(redis_client, clock)
+    with pytest.raises(Unreadable):
+        instance.consume()
+    redis_client.xgroup_create(STREAM, GROUP, "0", mkstream=True)
+    add(redis_client, [{"decision": "SKIP", "error": "a", "symbol": "S", "timestamp": stamp}] * 10)
+    with pytest.raises(Unreadable):
+        instance.consume()
+    redis_client.hdel(decision.STATUS_KEY, "processed_total")
+    run_dry(redis_client, clock, instance)
+    assert counted(redis_client) == ({"SKIP": 10}, {"a": 10}, {"S:a": 10})
+    assert status(redis_client).processed_total == 10
+
+
+def test_a_message_that_calls_itself_other_is_not_overwritten_by_the_rest(
+    redis_client: Redis, clock: FakeClock
+) -> None:
+    """A reason `__other__` and reasons beyond the bound share one field, in one call."""
+    errors = ["__other__", *(f"reason_{number}" for number in range(9)), "__other__"]
+    add(redis_client, [{"decision": "BLOCKED", "error": error} for error in errors])
+    run_dry(redis_client, clock, service(redis_client, clock, p35_max_reasons=4))
+    found = counted(redis_client).reasons
+    assert (found["__other__"], sum(found.values()), len(found)) == (7, 11, 5)
 
 
 def test_a_full_redis_counts_wholly_or_not_at_all(redis_client: Redis, clock: FakeClock) -> None:

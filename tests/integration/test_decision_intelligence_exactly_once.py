@@ -14,7 +14,10 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from microservices.contracts import decision
-from microservices.decision_intelligence.service import DecisionIntelligence
+from microservices.decision_intelligence.batch import Limits, commit_calls
+from microservices.decision_intelligence.message import Reader
+from microservices.decision_intelligence.sending import send_as_made
+from microservices.decision_intelligence.service import COMMIT, DecisionIntelligence
 from tests.support.clock import FakeClock
 from tests.support.counting import (
     GROUP,
@@ -53,9 +56,9 @@ def proxy(redis_server: RedisServer) -> Iterator[TcpProxy]:
         yield standing
 
 
-def client_through(proxy: TcpProxy, *, resends: int = 0) -> Redis:
-    """A client of the proxy; with `resends` it sends a lost command again by itself, as the library's default does."""
-    return Redis(port=proxy.port, protocol=2, socket_timeout=5, retry=Retry(NoBackoff(), resends))
+def client_through(proxy: TcpProxy) -> Redis:
+    """A client of the proxy that never sends a command twice by itself."""
+    return Redis(port=proxy.port, protocol=2, socket_timeout=5, retry=Retry(NoBackoff(), 0))
 
 
 def total(redis: Redis) -> int:
@@ -95,19 +98,25 @@ def test_a_lost_command_or_reply_changes_nothing(
     assert proxy.injected[fault] >= 1
 
 
-def test_a_library_that_sends_lost_commands_again_counts_nothing_twice(
-    redis_client: Redis, proxy: TcpProxy, clock: FakeClock
-) -> None:
-    """The unit itself is idempotent; a plain MULTI of increments and acks over-counts here."""
-    sent = some_results(3_000, random.Random(3), clock.now())
-    rng = random.Random(4)
-    with client_through(proxy, resends=3) as redis:
-        instance = service(redis, clock, p35_batch_size=150)
-        proxy.faults = lambda _request: Fault.SWALLOW_REPLY if rng.random() < 0.2 else Fault.NONE
-        add(redis_client, sent)
-        run_dry(redis_client, clock, instance)
+def test_a_unit_that_is_sent_again_counts_nothing_again(redis_client: Redis, clock: FakeClock) -> None:
+    """Each call three times: counts, dead letters and lost entries alike; a plain MULTI over-counts here."""
+    sent = some_results(250, random.Random(3), clock.now())
+    rubbish: Fields = {"decision": b"\xff"}
+    instance = service(redis_client, clock)
+    instance.consume()
+    add(redis_client, [*sent, rubbish, rubbish, SKIP, SKIP, SKIP])
+    ids = deliver_to(redis_client, "one", 255)
+    redis_client.xdel(STREAM, *ids[-3:])
+    with service(redis_client, clock, "one")._consumer.batch() as entries:
+        assert len(entries) == 255
+        calls = list(commit_calls(entries, Reader().at(clock.now()), Limits(100, 400)))
+        first, *others = [send_as_made(redis_client, COMMIT, calls) for _ in range(3)]
+    assert [sum(outcome) for outcome in zip(*first, strict=True)] == [250, 2, 3, 0, 0]
+    assert all(sum(answer) == 0 for answers in others for answer in answers)
     assert counted(redis_client) == expected(sent)
-    assert proxy.injected[Fault.SWALLOW_REPLY] > 5
+    row = status(redis_client)
+    assert (row.processed_total, row.dead_letter_total, row.lost_total) == (250, 2, 3)
+    assert redis_client.xlen(decision.DEAD_LETTER_STREAM) == 2
 
 
 def test_a_bad_network_costs_three_instances_nothing(redis_client: Redis, proxy: TcpProxy, clock: FakeClock) -> None:
@@ -246,6 +255,23 @@ def test_a_deleted_stream_loses_what_it_held_and_the_next_one_counts(redis_clien
     add(redis_client, [SKIP] * 200)
     run_dry(redis_client, clock, instance)
     assert (total(redis_client), status(redis_client).lost_total) == (247, 60)
+
+
+def test_a_stream_and_group_replaced_by_somebody_are_told_from_the_old_ones(
+    redis_client: Redis, clock: FakeClock
+) -> None:
+    """No error ever told of it: the new stream's counts do not hide what the old one still held."""
+    instance = service(redis_client, clock, p35_batch_size=50)
+    add(redis_client, [SKIP] * 90)
+    instance.consume()
+    redis_client.delete(STREAM)
+    redis_client.xgroup_create(STREAM, GROUP, "0", mkstream=True)
+    add(redis_client, [SKIP] * 20)
+    run_dry(redis_client, clock, instance)
+    assert (total(redis_client), status(redis_client).lost_total) == (70, 40)
+    add(redis_client, [SKIP] * 200)
+    run_dry(redis_client, clock, instance)
+    assert (total(redis_client), status(redis_client).lost_total) == (270, 40)
 
 
 def test_entries_trimmed_unread_are_lost_and_counted_as_such(redis_client: Redis, clock: FakeClock) -> None:

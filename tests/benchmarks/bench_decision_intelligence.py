@@ -1,0 +1,222 @@
+"""Figures of decision intelligence beside a bare read-and-ack loop and a naive counter, in one run on one machine.
+
+Usage: python -m tests.benchmarks.bench_decision_intelligence
+"""
+
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from redis import Redis
+
+from microservices.contracts import decision
+from microservices.decision_intelligence.message import Counted, Reader
+from microservices.decision_intelligence.service import DecisionIntelligence
+from microservices.decision_intelligence.settings import Settings
+from microservices.runtime import SystemClock
+from tests.support.counting import GROUP, STREAM, counted, status
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_until
+
+MESSAGES = 200_000
+NAIVE_MESSAGES = 10_000
+MEMORY_MESSAGES = 1_000_000
+ROUNDS = 3
+BATCH = 1_000
+SPACING_S = 0.1
+QUOTA = 0.20
+ROOT = Path(__file__).parents[2]
+
+REASONS = ("kill_score_close_ok", "duplicate_plan", "symbol_not_in_allowlist", "no_exchange_snapshot", "permit_timeout")
+REASON_WEIGHTS = (40, 30, 12, 10, 8)
+MAJORS = ("BTC", "ETH", "SOL", "XRP", "BNB", "ADA", "TRX", "LTC", "FIL", "INJ", "ZEC", "NEAR", "WAVES", "STX", "ARB")
+SYMBOLS = tuple(f"{name}USDT" for name in (*MAJORS, *(f"ALT{number}" for number in range(35))))
+SYMBOL_WEIGHTS = tuple(1 / (rank + 1) for rank in range(len(SYMBOLS)))
+
+
+class Drain(NamedTuple):
+    """How a consumer did."""
+
+    rate: float
+    """Messages per second of wall time."""
+    cpu_us: float
+    """Of this process, per message."""
+
+
+def fill(redis: Redis, count: int) -> None:
+    """Add messages in the shape and the shares of a live stream, a tenth of a second apart, up to now."""
+    rng = random.Random(1)
+    begin = time.time() - count * SPACING_S
+    pipeline = redis.pipeline(transaction=False)
+    for number in range(count):
+        skipped = rng.random() < 0.8
+        fields: dict[Any, Any] = {
+            "plan_id": f"{rng.getrandbits(64):016x}",
+            "symbol": rng.choices(SYMBOLS, SYMBOL_WEIGHTS)[0],
+            "decision": "SKIP" if skipped else "EXECUTE",
+            "executed": "False" if skipped else "True",
+            "would_execute": "False",
+            "steps_results": "[]",
+            "error": rng.choices(REASONS, REASON_WEIGHTS)[0] if skipped else "",
+            "timestamp": f"{begin + number * SPACING_S:.0f}",
+        }
+        pipeline.xadd(STREAM, fields)
+        if number % 2_000 == 1_999:
+            pipeline.execute()
+    pipeline.execute()
+
+
+def begin_again(redis: Redis) -> None:
+    """Forget everything but the messages, and make the group anew."""
+    keys = list(redis.scan_iter("quantum:p35:*", count=1_000))
+    for key in keys:
+        redis.delete(key)
+    redis.xgroup_destroy(STREAM, GROUP)
+    redis.xgroup_create(STREAM, GROUP, "0")
+    redis.config_resetstat()
+
+
+def measured(drain: Callable[[Redis], int], redis: Redis) -> Drain:
+    """Let one consumer drain the stream and say how it did."""
+    begin_again(redis)
+    wall, cpu = time.perf_counter(), time.process_time()
+    count = drain(redis)
+    return Drain(count / (time.perf_counter() - wall), (time.process_time() - cpu) / count * 1e6)
+
+
+def bare(redis: Redis) -> int:
+    """Only read and ack: the floor that Redis and the client set."""
+    done = 0
+    while True:
+        answer: Any = redis.xreadgroup(GROUP, "bare", {STREAM: ">"}, count=BATCH)
+        if not answer:
+            return done
+        ids = [entry_id for entry_id, _ in answer[0][1]]
+        redis.xack(STREAM, GROUP, *ids)
+        done += len(ids)
+
+
+def naive(redis: Redis) -> int:
+    """Send each increment by itself, as counters of this kind are often written."""
+    reader, done = Reader(), 0
+    while done < NAIVE_MESSAGES:
+        answer: Any = redis.xreadgroup(GROUP, "naive", {STREAM: ">"}, count=BATCH)
+        for entry_id, fields in answer[0][1]:
+            outcome = reader.read(entry_id.decode(), fields, time.time())
+            assert isinstance(outcome, Counted)
+            key = decision.bucket_key(outcome.minute)
+            redis.hincrby(key, decision.decision_field(outcome.decision), 1)
+            redis.hincrby(key, decision.reason_field(outcome.reason), 1)
+            redis.hincrby(key, decision.symbol_reason_field(outcome.symbol, outcome.reason), 1)
+            redis.expire(key, decision.BUCKET_TTL_S)
+            redis.xack(STREAM, GROUP, entry_id)
+            done += 1
+    return done
+
+
+def service(redis: Redis) -> int:
+    """The service itself, tick by tick."""
+    instance = made(redis)
+    while status(redis).processed_total < MESSAGES:
+        for _ in range(20):
+            instance.consume()
+    return MESSAGES
+
+
+def made(redis: Redis) -> DecisionIntelligence:
+    """Make an instance with its default settings, but for the wait on an empty stream."""
+    instance = DecisionIntelligence(Settings(p35_block_ms=1), redis, SystemClock(), "bench")
+    instance.prepare()
+    return instance
+
+
+def commands_per_message(redis: Redis) -> float:
+    """What the client sent; a look is MULTI, four questions, EXEC and the heartbeat."""
+    calls = {name: row["calls"] for name, row in redis.info("commandstats").items()}
+    looks = calls.get("cmdstat_multi", 0)
+    return float(calls["cmdstat_evalsha"] + calls["cmdstat_xreadgroup"] + 7 * looks) / MESSAGES
+
+
+def blocking_ms(redis: Redis) -> dict[str, float]:
+    """How long scripts held up Redis, by Redis's own percentiles."""
+    row = redis.info("latencystats")["latency_percentiles_usec_evalsha"]
+    return {name: float(value) / 1_000 for name, value in row.items()}
+
+
+def snapshot_ms(redis: Redis) -> float:
+    """Add up and replace all windows over sixty buckets filled to the caps; the median of five."""
+    minute = int(time.time() // 60)
+    names = [decision.reason_field(f"reason_{number}") for number in range(100)]
+    pairs = ((f"SYMBOL{number % 80}USDT", f"reason_{number // 80}") for number in range(400))
+    names += [decision.symbol_reason_field(symbol, reason) for symbol, reason in pairs]
+    bucket: dict[Any, Any] = dict.fromkeys(names, 7) | {decision.decision_field("SKIP"): 700}
+    for back in range(-1, 61):
+        redis.hset(decision.bucket_key(minute - back), mapping=bucket)
+    instance, took = made(redis), []
+    for _ in range(5):
+        began = time.perf_counter()
+        instance.snapshot()
+        took.append((time.perf_counter() - began) * 1_000)
+    return statistics.median(took)
+
+
+def memory_mb(server: RedisServer, redis: Redis) -> float:
+    """Let a process of its own count a million messages and look how large it is."""
+    redis.flushall()
+    environment = os.environ | {"REDIS_PORT": str(server.port), "P35_METRICS_PORT": "0", "LOG_LEVEL": "ERROR"}
+    command = [sys.executable, "-m", "microservices.decision_intelligence.main"]
+    process = subprocess.Popen(command, env=environment, cwd=ROOT)
+    try:
+        for done in range(MESSAGES, MEMORY_MESSAGES + 1, MESSAGES):
+            fill(redis, MESSAGES)
+            wait_until(lambda reached=done: status(redis).processed_total >= reached, 120)  # type: ignore[misc]
+            redis.xtrim(STREAM, maxlen=0)
+        rows = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        return next(int(row.split()[1]) for row in rows if row.startswith("VmRSS:")) / 1024
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def bucket_memory_mb(redis: Redis) -> float:
+    """What a day of these buckets weighs, by Redis's own measure."""
+    keys = list(redis.scan_iter("quantum:p35:bucket:*", count=1_000))
+    sizes = [int(redis.memory_usage(key) or 0) for key in keys]
+    return statistics.mean(sizes) * 1_440 / 1e6
+
+
+def main() -> None:
+    """Print the specification's table with what was measured."""
+    with RedisServer() as server, server.client() as redis:
+        fill(redis, MESSAGES)
+        slow = measured(naive, redis)
+        rounds = [(measured(bare, redis), measured(service, redis)) for _ in range(ROUNDS)]
+        floor, own = (max(rates) for rates in zip(*rounds, strict=True))
+        assert sum(counted(redis).decisions.values()) == MESSAGES
+        commands, blocked, day_mb = commands_per_message(redis), blocking_ms(redis), bucket_memory_mb(redis)
+        rows = [
+            ("bare read-and-ack loop", f"{floor.rate:,.0f}/s", ""),
+            ("one increment per command", f"{slow.rate:,.0f}/s", ""),
+            ("decision intelligence", f"{own.rate:,.0f}/s", ""),
+            ("of the bare loop", f"{own.rate / floor.rate:.2f}", "at least 0.50"),
+            ("times the naive counter", f"{own.rate / slow.rate:.1f}", "at least 15"),
+            ("one script blocks Redis, p99", f"{blocked['p99']:.2f} ms", "below 2 ms"),
+            ("client commands per message", f"{commands:.4f}", "below 0.05"),
+            ("a snapshot of 60 full buckets", f"{snapshot_ms(redis):.0f} ms", "below 100 ms"),
+            ("a day of buckets", f"{day_mb:.1f} MB", "below 50 MB"),
+            (f"within {QUOTA:.0%} of a CPU", f"{QUOTA * 1e6 / own.cpu_us:,.0f}/s", "above 5,000/s"),
+            ("memory after a million messages", f"{memory_mb(server, redis):.1f} MB", "below 45 MB"),
+        ]
+    print(f"{MESSAGES:,} messages, batches of {BATCH:,}, best of {ROUNDS}")
+    for name, figure, wanted in rows:
+        print(f"{name:<34} {figure:>12}   {wanted}")
+
+
+if __name__ == "__main__":
+    main()

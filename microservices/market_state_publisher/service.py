@@ -60,7 +60,13 @@ class Publisher:
 
     def loops(self) -> Sequence[Loop]:
         """The one loop."""
-        return [Loop("publish", self.tick)]
+        return [Loop("publish", self.tick, shortfall=self.shortfall)]
+
+    def shortfall(self) -> str:
+        """Say why the last cycle published nothing; empty where it published at least one symbol."""
+        if self._published:
+            return ""
+        return publication.skipped_line(self._skipped) if self._skipped else "Not published: no symbols"
 
     def status_line(self) -> str:
         """Say in one line how many symbols are published and how old that is."""

@@ -288,6 +288,20 @@ def test_once_publishes_and_ends(redis_server: RedisServer, redis_client: Redis)
     assert redis_client.xlen(market_state.STREAM) == 3
 
 
+def test_once_with_nothing_to_publish_exits_1_and_says_why(redis_server: RedisServer, redis_client: Redis) -> None:
+    """A run for one cycle never claims success where no symbol had good candles."""
+    done = subprocess.run(
+        [sys.executable, "-m", MAIN, "--once"],
+        env=environment(redis_server),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 1
+    assert "Not published: BTCUSDT missing (no candles)" in done.stderr
+    assert redis_client.xlen(market_state.STREAM) == 0
+
+
 def test_a_wrong_override_stops_the_start_with_one_line() -> None:
     """A parameter that cannot be: exit 78 and one line that names it."""
     done = subprocess.run(

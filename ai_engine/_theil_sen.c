@@ -1,16 +1,17 @@
 /* Exact Theil-Sen slopes of sliding windows, in O(n + moved ranks) a step.
  *
- * The slope of points i < j lies below t exactly where y_j - t j < y_i - t i: the number of slopes below t is the number
- * of inversions of the points sorted by z = y - t x (Cole, Salowe, Steiger, Szemeredi 1989, "An optimal-time algorithm
- * for slope selection"). A window keeps its points sorted by z at one t near the median, and that number. A new candle
- * removes one point and adds one: two binary searches correct the number. Then t is swept to the median's other side;
- * every pair that changes places while the points are sorted anew is a slope between the two values of t, so the pairs
- * met on the way are the candidates, and the median is selected among them by its exact value.
+ * The slope of points i < j lies below t exactly where y_j - t j < y_i - t i: the number of slopes below t is the
+ * number of inversions of the points sorted by z = y - t x (Cole, Salowe, Steiger, Szemeredi 1989, "An optimal-time
+ * algorithm for slope selection"). A window keeps its points sorted by z at one t near the median, and that number. A
+ * new candle removes one point and adds one; their places in the order correct the number. Then t is swept to the
+ * median's other side: every pair that changes places while the points are sorted anew is a slope between the two
+ * values of t, so the pairs met on the way are the candidates, and the median is selected among them by its exact
+ * value.
  *
  * Rounding: every candidate is compared by (y_j - y_i) / (j - i) in double, as an evaluation of all pairs would. z is
- * rounded, so a pair may change places up to `slack` too early or too late; the result is taken only if it lies further
- * than that inside the swept range, which proves it the median of all pairs, bit for bit. Else the range is widened, and
- * at last all pairs are evaluated. Nothing is accumulated in floating point, so there is no drift.
+ * rounded, so a pair may change places up to `slack` too early or too late; the result is taken only if it lies
+ * further than that inside the swept range, which proves it the median of all pairs, bit for bit. Else the range is
+ * widened, and at last all pairs are evaluated. Nothing is accumulated in floating point, so there is no drift.
  *
  * Points with equal z are ordered by x, which makes the inversions of the order exactly the pairs with z_j < z_i.
  * At t = 0 z is y itself, without rounding: a window whose median slope is exactly 0 (a market that stands still) is
@@ -19,7 +20,6 @@
  * Plain C99 and libc alone, called through ctypes; compile without value-changing optimisations.
  */
 #include <math.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -94,9 +94,9 @@ static void add_newest(Window *w, double newest) {
     w->filled++;
 }
 
-/* Move to another t; write the slope of every pair that changes places to met[], return how many did. z is scratch, with
- * a place before it. Returns -1 where they were more than `room`, of which met[] holds one more; the order is whole all
- * the same. */
+/* Move to another t; write the slope of every pair that changes places to met[], return how many did. z is scratch,
+ * with a place before it. Returns -1 where they were more than `room`, of which met[] holds one more; the order is
+ * whole all the same. */
 static int64_t sweep(Window *w, double t, double *restrict z, double *restrict met, int64_t room) {
     double *restrict y = ys(w);
     int32_t *restrict x = xs(w);

@@ -7,10 +7,20 @@ from microservices.position_state_brain.snapshot import AccountView
 
 
 class Board:
-    """The newest view of the account: the snapshot loop pins it up, the others read it. One assignment, never a mix."""
+    """The newest view of the account: the snapshot loop publishes it, the others read it. One assignment, never a mix.
 
-    def __init__(self) -> None:
+    Args:
+        wake: ends the permit loop's pause, which plans that wait for a snapshot make short anyway.
+    """
+
+    def __init__(self, wake: threading.Event) -> None:
+        self.wake = wake
         self.view = AccountView()
+
+    def publish(self, view: AccountView) -> None:
+        """Put a view in place of the one before."""
+        self.view = view
+        self.wake.set()
 
 
 class Demand:

@@ -115,6 +115,11 @@ def deny_invalid(why: str) -> Deny:
     return Deny(Reason.INVALID_PLAN, {"mark_price": None, "why": why})
 
 
+def deny_duplicate(first_entry_id: str) -> Deny:
+    """Answer an entry whose plan id is that of an earlier one, which still waits for its verdict."""
+    return Deny(Reason.DUPLICATE_PLAN, {"mark_price": None, "first_entry_id": first_entry_id})
+
+
 def _once(case: Case) -> Deny | None:  # 3
     verdict = case.facts.verdict
     if isinstance(verdict, Unreadable):

@@ -8,7 +8,7 @@ from redis import Redis
 
 from microservices.contracts import hashes, position, result
 from microservices.contracts.control import Mode
-from microservices.contracts.fields import Unreadable, stream_id, text
+from microservices.contracts.fields import Unreadable, plain, stream_id, text
 from microservices.contracts.position import LedgerRow
 from microservices.contracts.result import Result
 from microservices.position_state_brain import ledger, metrics
@@ -116,7 +116,7 @@ class LedgerLoop:
         if outcome == b"lease_lost":
             raise LeaseLost
         if outcome == b"done" and row is not None:
-            _log.info("%s: ledger %s after result %s", symbol, row.position_amt, entry.id)
+            _log.info("%s: ledger %s after result %s", symbol, plain(row.position_amt), entry.id)
         return bool(outcome == b"done")
 
     def _read(self, entry: Entry) -> Result | None:

@@ -51,6 +51,8 @@ class MarkPrices:
         self._fault = ""
         prices = {row.symbol: row.mark_price for row in rows if row.mark_price > 0}
         view = self._board.view
-        self._board.view = msgspec.structs.replace(
-            view, mark_prices=prices, mark_prices_ts_ms=requested_ms, sequence=view.sequence + 1
+        self._board.publish(
+            msgspec.structs.replace(
+                view, mark_prices=prices, mark_prices_ts_ms=requested_ms, sequence=view.sequence + 1
+            )
         )

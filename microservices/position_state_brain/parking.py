@@ -27,12 +27,17 @@ class Parking:
 
     def __init__(self) -> None:
         self._parked: dict[str, Parked] = {}
+        self._entry_of: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self._parked)
 
     def __contains__(self, entry_id: str) -> bool:
         return entry_id in self._parked
+
+    def entry_of(self, plan_id: str) -> str | None:
+        """Name the entry that waits under a plan id: it came first, and the id is its own; None where none does."""
+        return self._entry_of.get(plan_id)
 
     def park(self, plan: Plan, wait: Wait, now_s: float, sequence: int) -> bool:
         """Let a plan wait, or wait on: its time counts from the first call.
@@ -46,11 +51,13 @@ class Parking:
         Returns:
             False where its time is over, or too many wait: what holds otherwise holds now.
         """
-        before = self._parked.pop(plan.entry_id, None)
+        before = self._parked.get(plan.entry_id)
+        self.release(plan.entry_id)
         until_s = before.until_s if before else now_s + (EXIT_WAIT_S if plan.is_exit else OPEN_WAIT_S)
         if now_s >= until_s or len(self._parked) >= MOST_PARKED:
             return False
         self._parked[plan.entry_id] = Parked(plan, wait, until_s, sequence)
+        self._entry_of[plan.plan_id] = plan.entry_id
         return True
 
     def due(self, now_s: float, sequence: int) -> list[Parked]:
@@ -60,7 +67,9 @@ class Parking:
 
     def release(self, entry_id: str) -> None:
         """Let go of a plan that is decided."""
-        self._parked.pop(entry_id, None)
+        parked = self._parked.pop(entry_id, None)
+        if parked is not None:
+            self._entry_of.pop(parked.plan.plan_id, None)
 
     def requested_from_ms(self) -> int | None:
         """Name the earliest request time, on Redis's clock, that serves somebody who waits; None where nobody does."""

@@ -13,7 +13,7 @@ from microservices.position_state_brain.allowlist import not_listed_line
 from microservices.position_state_brain.allowlist_watch import AllowlistWatch
 from microservices.position_state_brain.board import Board, Demand, KnownSymbols
 from microservices.position_state_brain.committing import Commits, Committed, Outcome
-from microservices.position_state_brain.evaluation import deny_invalid, evaluate
+from microservices.position_state_brain.evaluation import deny_duplicate, deny_invalid, evaluate
 from microservices.position_state_brain.facts import Facts, Limits, readable
 from microservices.position_state_brain.parking import Parking
 from microservices.position_state_brain.reading import FactsReader
@@ -24,8 +24,11 @@ _log = logging.getLogger(__name__)
 
 BATCH = 100
 IDLE_BLOCK_MS = 1_000
-PARKED_BLOCK_MS = 20
-"""While plans wait for a snapshot: how often they are looked at."""
+PARKED_PAUSE_S = 0.005
+"""Between two looks at the stream while plans wait for a snapshot, whose coming ends the pause.
+
+Redis ends a short block only with the next tick of its own, up to 100 ms later: too late for an open.
+"""
 ATTEMPTS = 3
 """At one plan, where mark or clock move between evaluation and commit."""
 
@@ -88,21 +91,21 @@ class PermitLoop:
         return len(self._parking)
 
     def tick(self) -> float:
-        """Answer one batch, and those of the waiting that can be answered now.
+        """Answer one batch, and those of the waiting that can be answered now; return the pause in seconds.
 
         Raises:
             LeaseLost: another instance is the brain.
             redis.exceptions.RedisError: Redis did not answer; what was not written is read again.
         """
         self._watch.refresh_if_due()
-        with self._consumer.batch(PARKED_BLOCK_MS if self._parking else IDLE_BLOCK_MS) as entries:
+        with self._consumer.batch(0 if self._parking else IDLE_BLOCK_MS) as entries:
             for entry in entries:
                 self._take(entry)
             for parked in self._parking.due(self._clock.monotonic(), self._board.view.sequence):
                 self._judge(parked.plan)
         if self._demand is not None:
             self._demand.set(self._parking.requested_from_ms())
-        return 0.0
+        return PARKED_PAUSE_S if self._parking and not entries else 0.0
 
     def _take(self, entry: Entry) -> None:
         """Answer an entry; one that waits already was read again after an error, and goes on waiting."""
@@ -121,11 +124,18 @@ class PermitLoop:
         except InvalidPlan as fault:
             self._refuse_invalid(entry, fault)
             return
-        self._judge(planned)
+        first_entry_id = self._parking.entry_of(planned.plan_id)
+        if first_entry_id is None:
+            self._judge(planned)
+        else:
+            denied = deny_duplicate(first_entry_id)
+            committed = self._commits.refuse(entry.id, planned.plan_id, planned.symbol, denied)
+            self._note(entry.id, planned.symbol, f"{planned.action} {planned.plan_id}", denied, committed)
 
     def _refuse_invalid(self, entry: Entry, fault: InvalidPlan) -> None:
+        """Deny what is no plan; where its id is none, or an earlier plan's that waits, by an event alone."""
         denied = deny_invalid(fault.why)
-        if fault.plan_id:
+        if fault.plan_id and self._parking.entry_of(fault.plan_id) is None:
             committed = self._commits.commit_invalid(entry.id, fault, denied)
         else:
             raw_id = (entry.fields or {}).get(b"plan_id", b"").decode("utf-8", "replace")
@@ -188,9 +198,7 @@ class PermitLoop:
             metrics.observe_latency(committed.at_us / 1e6 - int(entry_id.partition("-")[0]) / 1e3)
         label = symbol if symbol in self._board.view.rows or symbol in self._watch.latest.symbols else ""
         if isinstance(verdict, Allow) and outcome.is_verdict:
-            metrics.count_allow(label, despite_drift=verdict.context["ledger_agrees"] is False)
-            displaced = " in place of an open" if outcome is Outcome.DISPLACED else ""
-            _log.info("%s: allow %s, %s%s", symbol, what, plain(verdict.safe_qty), displaced)
+            self._note_allow(symbol, what, verdict, label, is_displacing=outcome is Outcome.DISPLACED)
             return
         reason = _reason_written(verdict, outcome)
         metrics.count_deny(label, reason)
@@ -199,6 +207,15 @@ class PermitLoop:
             _log.debug("%s", not_listed_line(symbol, self._watch.latest.source, plan_id))
         else:
             _log.info("%s: deny %s, %s", symbol, what, reason)
+
+    def _note_allow(self, symbol: str, what: str, verdict: Allow, label: str, *, is_displacing: bool) -> None:
+        """Count and log a permit; an exit that goes ahead although our ledger says otherwise wants a look."""
+        despite_drift = verdict.context["ledger_agrees"] is False
+        metrics.count_allow(label, despite_drift=despite_drift)
+        displacing = " in place of an open" if is_displacing else ""
+        drift = f", although our ledger says {verdict.context['ledger_amt']}" if despite_drift else ""
+        level = logging.WARNING if despite_drift else logging.INFO
+        _log.log(level, "%s: allow %s, %s%s%s", symbol, what, plain(verdict.safe_qty), displacing, drift)
 
 
 def _reason_written(verdict: Allow | Deny, outcome: Outcome) -> Reason:

@@ -9,7 +9,7 @@ from redis import Redis
 from microservices.contracts import account, control, hashes, plan, position
 from microservices.contracts.account import AccountBinding
 from microservices.contracts.position import BrainStatus
-from microservices.exchange import Rejected, SharedBackoff, SignedClient
+from microservices.exchange import SharedBackoff, SignedClient
 from microservices.position_state_brain import metrics
 from microservices.position_state_brain.allowlist_watch import AllowlistWatch
 from microservices.position_state_brain.board import Board, Demand, KnownSymbols
@@ -23,8 +23,8 @@ from microservices.position_state_brain.reading import FactsReader
 from microservices.position_state_brain.reconciliation import Reconciler
 from microservices.position_state_brain.schedule import POLL_DEADLINE_S
 from microservices.position_state_brain.settings import Settings
-from microservices.position_state_brain.snapshots import SnapshotLoop, SnapshotWriter
-from microservices.runtime import Clock, Context, Loop, Refused, SingleInstance
+from microservices.position_state_brain.snapshots import Asking, SnapshotLoop, SnapshotWriter
+from microservices.runtime import Away, Clock, Context, Loop, Refused, SingleInstance
 
 _log = logging.getLogger(__name__)
 
@@ -52,9 +52,10 @@ class Brain:
         self._clock = clock
         self._build = build
         self._client = client
+        self._asking = Asking(SharedBackoff(redis, control.BACKOFF_KEY, UNIT))
         self._instance = SingleInstance(redis, settings.state_path, position.LEASE_KEY, clock)
         self._watch = AllowlistWatch(redis, clock, settings)
-        self._board = Board()
+        self._board = Board(threading.Event())
         self._known = KnownSymbols()
         self._demand = Demand(threading.Event())
         self._writer = SnapshotWriter(redis, self._instance_id, settings.trading_mode)
@@ -66,15 +67,14 @@ class Brain:
         """Become the one instance, make sure that Redis and key belong together, and see what is there.
 
         Raises:
-            Refused: another process runs, or this Redis belongs to another account, or the exchange refuses the key.
-            Away: another instance holds the lease, or the exchange is not there.
+            Refused: another process runs, or this Redis belongs to another account.
+            Away: another instance holds the lease, or the exchange does not say whose key this is, or may not be asked.
             redis.exceptions.RedisError: Redis did not answer.
         """
         self._instance.acquire()
-        try:
-            alias = self._client.account_alias()
-        except Rejected as error:
-            raise Refused(f"the exchange refuses BINANCE_API_KEY: {error}") from None
+        if why := self._asking.why_not():
+            raise Away(why)
+        alias = self._client.account_alias()
         host = account.host_of(self._settings.base_url)
         if refusal := account.refusal(self._redis, AccountBinding(self._settings.trading_mode, host, alias)):
             raise Refused(refusal)
@@ -88,7 +88,7 @@ class Brain:
         """Results first, so that `--once` compares a snapshot with a ledger that has them all; then the others."""
         loops = [
             Loop("snapshots", self.snapshots.tick, wake=self._demand.wake, shortfall=self.snapshots.shortfall),
-            Loop("permits", self.permits.tick),
+            Loop("permits", self.permits.tick, wake=self._board.wake),
             Loop("heartbeat", self.heartbeat),
         ]
         return loops if self._settings.p33_dry_run else [Loop("ledger", self.ledger.tick), *loops]
@@ -185,7 +185,7 @@ class Brain:
         )
         return SnapshotLoop(
             client=self._client,
-            backoff=SharedBackoff(self._redis, control.BACKOFF_KEY, UNIT),
+            asking=self._asking,
             redis=self._redis,
             clock=self._clock,
             board=self._board,

@@ -42,6 +42,33 @@ BARRED_LOOK_S = 5.0
 """While the shared back-off forbids asking: how often it is looked at again."""
 
 
+class Asking:
+    """Whether the exchange may be asked now, by the back-off that all services share.
+
+    Args:
+        backoff: read before every request.
+    """
+
+    def __init__(self, backoff: SharedBackoff) -> None:
+        self._backoff = backoff
+        self.look_again_s = BARRED_LOOK_S
+        """After how many seconds to ask here again."""
+
+    def why_not(self) -> str:
+        """Say why nothing may be asked; empty where it may. What cannot be read forbids.
+
+        Raises:
+            redis.exceptions.RedisError: Redis did not answer.
+        """
+        try:
+            barred_s = self._backoff.remaining_s(BackoffLevel.SNAPSHOTS)
+        except BackoffUnreadable as fault:
+            self.look_again_s = BARRED_LOOK_S
+            return f"{fault}: nothing is asked"
+        self.look_again_s = min(barred_s, BARRED_LOOK_S)
+        return "the shared back-off forbids asking" if barred_s > 0 else ""
+
+
 class SnapshotWriter:
     """Writes complete answers.
 
@@ -97,7 +124,7 @@ class SnapshotLoop:
 
     Args:
         client: the exchange.
-        backoff: obeyed before every request.
+        asking: says before every request whether it may be made.
         redis: a client whose answers are bytes.
         clock: for waiting.
         board: where the view is published.
@@ -113,7 +140,7 @@ class SnapshotLoop:
         self,
         *,
         client: SignedClient,
-        backoff: SharedBackoff,
+        asking: Asking,
         redis: Redis,
         clock: Clock,
         board: Board,
@@ -125,7 +152,7 @@ class SnapshotLoop:
         poll_s: float,
     ) -> None:
         self._client = client
-        self._backoff = backoff
+        self._asking = asking
         self._redis = redis
         self._clock = clock
         self._board = board
@@ -167,7 +194,9 @@ class SnapshotLoop:
         now_s = self._clock.monotonic()
         on_demand = self._schedule.is_early(now_s)
         self._schedule.asked(now_s)
-        if self._is_barred():
+        if why := self._asking.why_not():
+            self._schedule.bar(now_s, self._asking.look_again_s)
+            self._failed(why)
             return
         try:
             self._ask_mode()
@@ -181,19 +210,6 @@ class SnapshotLoop:
         self._take(answer, requested_ms)
         if self._mark_prices.is_due():
             self._mark_prices.refresh(self._redis_ms())
-
-    def _is_barred(self) -> bool:
-        try:
-            barred_s = self._backoff.remaining_s(BackoffLevel.SNAPSHOTS)
-        except BackoffUnreadable as fault:
-            self._schedule.bar(self._clock.monotonic(), BARRED_LOOK_S)
-            self._failed(f"{fault}: nothing is asked")
-            return True
-        if barred_s <= 0:
-            return False
-        self._schedule.bar(self._clock.monotonic(), min(barred_s, BARRED_LOOK_S))
-        self._failed("the shared back-off forbids asking")
-        return True
 
     def _ask_mode(self) -> None:
         """Ask whether the account is in one-way mode: at start, every five minutes, and after rows of hedge mode.
@@ -225,7 +241,7 @@ class SnapshotLoop:
             return
         _log.error("the account is in hedge mode, which is not supported: everything is denied")
         view = msgspec.structs.replace(before, one_way=False, sequence=before.sequence + 1)
-        self._board.view = view
+        self._board.publish(view)
         self._writer.write(before, view, complete=False)
 
     def _take(self, answer: Sequence[PositionRow], requested_ms: int) -> None:
@@ -244,7 +260,7 @@ class SnapshotLoop:
         if not self._writer.write(before, view):
             self._failed("an answer that was requested later stands in Redis")
             return
-        self._board.view = view
+        self._board.publish(view)
         self._schedule.look_again(view.has_unconfirmed)
         self._succeeded()
         if self._reconciler is not None:

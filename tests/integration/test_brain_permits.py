@@ -237,7 +237,7 @@ def test_a_parked_plan_is_denied_when_no_snapshot_comes_in_time(world: World, ki
     """The exchange is silent: an open is told after 0.9 s, an exit after 10 s, with the reason of the snapshot."""
     world.exchange.error = AWAY
     view = world.brain._board.view
-    world.brain._board.view = type(view)(one_way=True, sequence=view.sequence)
+    world.brain._board.publish(type(view)(one_way=True, sequence=view.sequence))
     getattr(world, kind)("p1")
     assert world.answer() == []
     world.clock.advance(wait_s - 0.01)
@@ -252,7 +252,7 @@ def test_one_request_serves_all_who_wait(world: World) -> None:
     world.publish_universe(*symbols)
     world.exchange.positions = dict.fromkeys(symbols, "1")
     view = world.brain._board.view
-    world.brain._board.view = type(view)(one_way=True, sequence=view.sequence)
+    world.brain._board.publish(type(view)(one_way=True, sequence=view.sequence))
     for symbol in symbols:
         world.close(f"p-{symbol}", symbol=symbol)
     assert world.answer() == []
@@ -267,7 +267,7 @@ def test_one_request_serves_all_who_wait(world: World) -> None:
 def test_a_parked_plan_survives_a_restart(world: World) -> None:
     """It was never acked: the next brain reads it again, and it waits anew."""
     view = world.brain._board.view
-    world.brain._board.view = type(view)(one_way=True, sequence=view.sequence)
+    world.brain._board.publish(type(view)(one_way=True, sequence=view.sequence))
     world.close("p1")
     assert world.answer() == []
     world.restart()
@@ -282,7 +282,7 @@ def test_without_snapshots_on_demand_a_plan_waits_for_the_next_poll(
     """Nothing is asked for it."""
     world = World(redis_client, tmp_path, monkeypatch, p33_ondemand_snapshot=False).begin()
     view = world.brain._board.view
-    world.brain._board.view = type(view)(one_way=True, sequence=view.sequence)
+    world.brain._board.publish(type(view)(one_way=True, sequence=view.sequence))
     world.close("p1")
     assert world.answer() == []
     assert world.brain.snapshots._demand.from_ms is None

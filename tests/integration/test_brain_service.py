@@ -16,11 +16,11 @@ import msgspec
 import pytest
 from redis import Redis
 
-from microservices.contracts import account, permit, plan, position, universe
+from microservices.contracts import account, control, permit, plan, position, universe
 from microservices.contracts.permit import Gate
 from microservices.exchange import Rejected, Unreachable
 from microservices.position_state_brain.service import build
-from microservices.runtime import Context, LeaseHeld, Refused
+from microservices.runtime import Away, Context, LeaseHeld, Refused
 from tests.support.brain import INSTRUMENT, SYMBOL
 from tests.support.brain_world import ACCOUNT, World
 from tests.support.paper import PaperExchange
@@ -76,16 +76,25 @@ def test_a_redis_of_another_account_refuses_the_start(world: World, other: dict[
     assert "\n" not in str(refused.value)
 
 
-def test_a_key_that_the_exchange_refuses_refuses_the_start(world: World) -> None:
-    """Waiting does not make a wrong key right; an exchange that is away is waited for."""
-    world.exchange.alias_error = Rejected("GET /fapi/v2/balance", 401, -2015, "Invalid API-key")
-    with pytest.raises(Refused, match="-2015"):
-        world.brain.prepare()
-    world.exchange.alias_error = Unreachable("GET /fapi/v2/balance", "connection failed", sent=False)
-    with pytest.raises(Unreachable):
-        world.brain.prepare()
+def test_an_exchange_that_does_not_say_whose_key_this_is_is_waited_for(world: World) -> None:
+    """Away, or refusing the key: the start is tried again, and works once it answers."""
+    for error in (
+        Unreachable("GET /fapi/v2/balance", "connection failed", sent=False),
+        Rejected("GET /fapi/v2/balance", 401, -2015, "Invalid API-key"),
+    ):
+        world.exchange.alias_error = error
+        with pytest.raises(type(error)):
+            world.brain.prepare()
     world.exchange.alias_error = None
     world.brain.prepare()
+
+
+def test_a_start_during_a_ban_asks_nothing(world: World) -> None:
+    """A restart must not make a ban longer (I-24)."""
+    world.redis.hset(control.BACKOFF_KEY, "banned_until_ms", world.now_ms() + 60_000)
+    world.exchange.alias_error = AssertionError()  # type: ignore[assignment] # nobody may ask
+    with pytest.raises(Away, match="back-off"):
+        world.brain.prepare()
 
 
 def test_there_is_one_brain_at_a_time(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

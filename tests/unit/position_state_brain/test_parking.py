@@ -70,3 +70,18 @@ def test_more_than_can_ever_be_needed_are_refused(monkeypatch: pytest.MonkeyPatc
     parked = [lot.park(exit_plan(f"{number}-0"), wait_from(0), 0.0, 1) for number in (1, 2, 3)]
     assert parked == [True, True, False]
     assert lot.park(exit_plan("2-0"), wait_from(0), 0.1, 2)
+
+
+def test_a_plan_id_belongs_to_the_entry_that_waits_under_it() -> None:
+    """From its first parking until it is released or refused; another entry's release takes nothing from it."""
+    lot = Parking()
+    lot.park(exit_plan("1-0", plan_id="p1"), wait_from(0), 0.0, 1)
+    lot.release("2-0")
+    assert (lot.entry_of("p1"), lot.entry_of("p2")) == ("1-0", None)
+    lot.park(exit_plan("1-0", plan_id="p1"), wait_from(0), 1.0, 2)
+    assert lot.entry_of("p1") == "1-0"
+    assert not lot.park(exit_plan("1-0", plan_id="p1"), wait_from(0), EXIT_WAIT_S, 3)
+    assert lot.entry_of("p1") is None
+    lot.park(exit_plan("3-0", plan_id="p1"), wait_from(0), 20.0, 4)
+    lot.release("3-0")
+    assert lot.entry_of("p1") is None

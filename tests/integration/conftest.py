@@ -6,6 +6,8 @@ import pytest
 
 from tests.support.suite import Suite
 
+pytest.register_assert_rewrite("tests.support.story")  # its asserts show what they compared, as those of a test do
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:

@@ -134,6 +134,27 @@ def test_a_plan_id_is_used_once(suite: Suite, decided: Decision) -> None:
     assert (later.result.error, later.reasons, later.posts) == (Reason.DUPLICATE_PLAN, [Reason.DUPLICATE_PLAN], 1)
 
 
+@pytest.mark.parametrize(
+    ("symbol", "second"),
+    [
+        ("FILUSDT", {"symbol": "ETCUSDT", "qty": 3}),
+        ("APTUSDT", {"symbol": "ETCUSDT", "qty": "0"}),
+        ("INJUSDT", {"symbol": "ETCUSDT", "decision": Decision.SKIP}),
+    ],
+    ids=["another plan", "an invalid one", "a SKIP"],
+)
+def test_an_exit_that_waits_keeps_its_plan_id(suite: Suite, symbol: str, second: dict[str, object]) -> None:
+    """Right after the fill the exit waits for a snapshot; a second entry under its id takes nothing from it (I-05)."""
+    opened = suite.follow(suite.open(symbol))
+    waiting = suite.exit(symbol, Side.SELL)
+    other = suite.plan(**(OPEN_FIELDS | {"plan_id": waiting.plan_id} | second))
+    late, done = suite.follow(other), suite.follow(waiting)
+    assert_executed(suite, done, opened.result.quantity)
+    assert late.result.error in (Reason.DUPLICATE_PLAN, Reason.INVALID_PLAN)
+    assert not any(event.allow for event in late.events)
+    assert "ETCUSDT" not in suite.positions()
+
+
 @pytest.mark.parametrize("off_by_s", [-61.0, +10.0])
 def test_a_plan_of_another_time_is_expired(suite: Suite, held: dict[str, Decimal], off_by_s: float) -> None:
     """Too old or from the future, an open and an exit alike."""

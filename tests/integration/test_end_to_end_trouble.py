@@ -82,7 +82,7 @@ def test_without_the_brain_nothing_is_executed(suite: Suite, held: dict[str, Dec
     for story in follow_all(suite, [opened, left]):
         assert story.reasons == [Reason.PLAN_ENDED]
         assert (story.permit, story.posts) == (None, 0)
-    assert suite.marks() == []
+    assert suite.marks() == {}
 
 
 def test_an_exit_outlives_the_brains_death(suite: Suite, held: dict[str, Decimal]) -> None:

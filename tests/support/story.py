@@ -1,13 +1,16 @@
 """What must be true of a plan that was followed to its end, and of the books when all plans have ended."""
 
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
+from typing import TypeVar
 
 from microservices.contracts import claim, decision, permit, plan, result
 from microservices.contracts.claim import ClaimState
 from microservices.contracts.control import Mode
 from microservices.contracts.plan import Decision
+from microservices.contracts.position import InflightMark
 from microservices.contracts.reason import Reason
 from microservices.runtime import streams
 from tests.support import counting
@@ -15,6 +18,9 @@ from tests.support.suite import Added, Story, Suite
 from tests.support.waiting import wait_until
 
 NONE = Decimal(0)
+SETTLED_WITHIN_S = 5.0
+
+T = TypeVar("T")
 
 
 def assert_executed(suite: Suite, story: Story, quantity: Decimal, *, ordered: Decimal | None = None) -> None:
@@ -108,19 +114,24 @@ def assert_books(suite: Suite, drifted: Iterable[str] = ()) -> None:
     status = counting.status(suite.redis)
     assert (status.processed_total, status.dead_letter_total, status.lost_total) == (len(suite.added), 0, 0)
     assert suite.redis.xlen(decision.DEAD_LETTER_STREAM) == 0
-    wait_until(lambda: set(suite.groups().values()) == {(0, 0)}, 5, what="nothing pending and nothing unread")
-    assert set(suite.groups()) == {plan.GROUP_BRAIN, plan.GROUP_APPLY}
+    nothing_left: dict[str, tuple[int, int | None]] = {plan.GROUP_BRAIN: (0, 0), plan.GROUP_APPLY: (0, 0)}
+    _becomes(suite.groups, nothing_left)
     assert suite.redis.hgetall(claim.OPEN_KEY) == {}
     sent = Counter(suite.posts())
     assert set(sent.values()) <= {1}
     assert set(sent) <= {claim.client_order_id(added.plan_id) for added in suite.added}
-    wait_until(lambda: suite.marks() == [], 5, what="every in-flight mark to be gone")
+    no_marks: dict[str, InflightMark] = {}
+    _becomes(suite.marks, no_marks)
     left_out = set(drifted)
-    wait_until(
-        lambda: _without(suite.ledgers(), left_out) == _without(suite.positions(), left_out),
-        5,
-        what="ledger = exchange",
-    )
+    _becomes(lambda: _without(suite.ledgers(), left_out), _without(suite.positions(), left_out))
+
+
+def _becomes(read: Callable[[], T], expected: T) -> None:
+    """Wait until something is what it has to be; where it does not become so, show what it is."""
+    deadline_s = time.monotonic() + SETTLED_WITHIN_S
+    while read() != expected and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert read() == expected
 
 
 def _without(amounts: dict[str, Decimal], symbols: set[str]) -> dict[str, Decimal]:

@@ -24,7 +24,7 @@ from microservices.contracts.claim import Claim
 from microservices.contracts.control import KillSwitch, Mode
 from microservices.contracts.permit import Gate, PermitDocument, PermitEvent
 from microservices.contracts.plan import Action, Decision, Side
-from microservices.contracts.position import AccountRow, VerdictRow
+from microservices.contracts.position import AccountRow, InflightMark, VerdictRow
 from microservices.contracts.result import Result
 from microservices.contracts.universe import Instrument
 from microservices.exchange import ExchangeError, Order, Rejected, SignedClient
@@ -386,10 +386,12 @@ class Suite:
         rows: Any = self.redis.xinfo_groups(plan.STREAM)
         return {row["name"].decode(): (row["pending"], row["lag"]) for row in rows}
 
-    def marks(self) -> list[str]:
-        """Name the symbols with an in-flight mark."""
+    def marks(self) -> dict[str, InflightMark]:
+        """Give the in-flight marks, by symbol."""
         prefix = position.inflight_key("")
-        return [key.decode().removeprefix(prefix) for key in self.redis.scan_iter(f"{prefix}*")]
+        symbols = [key.decode().removeprefix(prefix) for key in self.redis.scan_iter(f"{prefix}*")]
+        marks = {symbol: position.decode_inflight(self._hash(prefix + symbol), symbol) for symbol in symbols}
+        return {symbol: mark for symbol, mark in marks.items() if mark is not None}
 
     def _prepared(self) -> bool:
         """Bind the Redis to the paper account and open the kill switch, as `make run` does."""

@@ -52,6 +52,8 @@ class OpenClaim(msgspec.Struct, frozen=True):
     symbol: str
     action: Action
     state: ClaimState
+    plan_entry_id: str = ""
+    """The claim's stream entry, which is still answered where the claim itself was deleted."""
 
 
 class ApplyStatus(msgspec.Struct, frozen=True):

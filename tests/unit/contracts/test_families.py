@@ -127,8 +127,9 @@ def test_a_claim_names_the_entry_and_the_result_it_belongs_to() -> None:
 
 def test_an_open_claim_reads_back() -> None:
     """What the claim's scripts keep of an open claim."""
-    open_claim = OpenClaim("BTCUSDT", Action.OPEN, ClaimState.SENT)
+    open_claim = OpenClaim("BTCUSDT", Action.OPEN, ClaimState.SENT, "5-0")
     assert claim.decode_open(claim.encode_open(open_claim), "p1") == open_claim
+    assert claim.decode_open(b'{"symbol":"A","action":"OPEN","state":"sent"}', "p1").plan_entry_id == ""
 
 
 def test_a_candle_has_the_schemas_letters() -> None:

@@ -65,6 +65,14 @@ class Closer:
         self._told(end, answer)
         return answer
 
+    def ack(self, entry_id: str) -> None:
+        """Take an entry out of the pending list that has its result already.
+
+        Raises:
+            redis.exceptions.RedisError: no answer.
+        """
+        self._scripts.ack(entry_id)
+
     def end_job(self, job: Job, ending: Ending) -> bool:
         """End a claimed plan; false says that it could not be written now and must be tried again.
 

@@ -69,6 +69,7 @@ class Heartbeat:
         if not self._instance.renew():
             self._recovery.request("the lease was lost")
             self._instance.acquire()
+            self._recovery.request("the lease is ours again")  # what another may have done meanwhile
         self._recovery.look()
         status = ApplyStatus(
             last_ts=int(self._clock.now()),

@@ -124,7 +124,7 @@ class Intake:
     def _take(self, entry: Entry) -> None:
         if entry.id in self._answered:
             self._answered.discard(entry.id)
-            self._ack(entry.id)
+            self._closer.ack(entry.id)
             return
         if entry.fields is None:
             logger.error("The body of plan entry %s was trimmed away before it was taken", entry.id)
@@ -169,7 +169,7 @@ class Intake:
         logged = self._sent_log.find(subject.plan_id)
         if logged is not None and logged.sent.plan_entry_id == subject.entry_id:
             if logged.end is not None:
-                self._ack(subject.entry_id)
+                self._closer.ack(subject.entry_id)
             return True
         if logged is None and not self._register.holds_plan(subject.plan_id):
             return False
@@ -191,9 +191,6 @@ class Intake:
         answer = self._closer.answer(subject, ended(reason))
         if isinstance(answer, LeaseLost | Broken):
             raise _not_now(answer)
-
-    def _ack(self, entry_id: str) -> None:
-        self._redis.xack(plan.STREAM, plan.GROUP_APPLY, entry_id)
 
 
 def _not_now(answer: LeaseLost | Broken) -> Away:

@@ -97,11 +97,16 @@ class Judge:
         if self._recovery.is_due:
             self._recovery.run()
         self._register.start_queued()
+        changed = self._changed()
+        due = self._register.due(self._clock.monotonic(), changed)
         try:
-            for waiting in self._register.due(self._clock.monotonic(), self._changed()):
-                self._judge(waiting)
+            while due:
+                self._judge(due[0])
+                del due[0]
         except LeaseGone:
             return LEASE_LOST_S
+        finally:  # whoever was not judged is named again: nothing else would say that its permit is there
+            self._register.name(waiting.plan.plan_id for waiting in due)
         return LOOK_S if self._register.waiting_count else IDLE_S
 
     def _changed(self) -> list[str]:
@@ -163,6 +168,7 @@ class Judge:
         """The plan id has a claim: this entry's own, from a reply that was lost, or another's."""
         entry_id = waiting.plan.entry_id
         if answer.is_done_of(entry_id):
+            self._closer.ack(entry_id)
             self._register.drop(waiting)
         elif answer.entry_id == entry_id:
             self._recovery.request(f"plan {waiting.plan.plan_id} has a claim that is not in hand")

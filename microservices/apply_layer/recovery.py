@@ -218,8 +218,9 @@ class Recovery:
         waiting = self._register.waiting(plan_id)
         if waiting is not None and (state is None or waiting.plan.entry_id != state.plan_entry_id):
             waiting = None
-        body = waiting.plan if waiting is not None else self._plan(state)
-        job = self._job(plan_id, line, state, body)
+        entry_id = line.plan_entry_id if state is None else state.plan_entry_id
+        body = waiting.plan if waiting is not None else self._plan(entry_id)
+        job = _job(plan_id, entry_id, line, state, body)
         if waiting is not None:
             job.wait_ms = waiting.wait_ms(self._clock.monotonic())
         if state is None or state.state is ClaimState.SENT:
@@ -241,10 +242,8 @@ class Recovery:
             logger.error("%s", fault)  # noqa: TRY400 (the line says it all)
             return None
 
-    def _plan(self, state: Claim | None) -> Plan | None:
-        if state is None or not state.plan_entry_id:
-            return None
-        entry = entry_of(self._redis, plan.STREAM, state.plan_entry_id)
+    def _plan(self, entry_id: str) -> Plan | None:
+        entry = entry_of(self._redis, plan.STREAM, entry_id) if entry_id else None
         if entry is None or entry.fields is None:
             return None
         try:
@@ -252,25 +251,27 @@ class Recovery:
         except InvalidPlan:
             return None
 
-    def _job(self, plan_id: str, line: OpenClaim, state: Claim | None, body: Plan | None) -> Job:
-        quantity = state.qty if state is not None and state.qty is not None else Decimal(0)
-        if body is not None:
-            return Job.of_plan(body, quantity, 0)
-        return Job(
-            plan_id=plan_id,
-            entry_id="" if state is None else state.plan_entry_id,
-            symbol=line.symbol,
-            action=line.action,
-            side=None,
-            quantity=quantity,
-            source="",
-            wait_ms=0,
-            times=None,
-        )
-
     def _adopt(self, job: Job) -> None:
         self._register.begin(job)
         self._resolver.adopt(job)
+
+
+def _job(plan_id: str, entry_id: str, line: OpenClaim, state: Claim | None, body: Plan | None) -> Job:
+    """Make a job of what is left of a claim; without the plan's body it has no side, and is never sent."""
+    quantity = state.qty if state is not None and state.qty is not None else Decimal(0)
+    if body is not None:
+        return Job.of_plan(body, quantity, 0)
+    return Job(
+        plan_id=plan_id,
+        entry_id=entry_id,
+        symbol=line.symbol,
+        action=line.action,
+        side=None,
+        quantity=quantity,
+        source="",
+        wait_ms=0,
+        times=None,
+    )
 
 
 def _open_line(raw: bytes, plan_id: str) -> OpenClaim:

@@ -147,7 +147,8 @@ class Scripts:
         args: list[Argument] = [
             self._instance_id, plan_id, plan_.entry_id, symbol, _kind(plan_.action),
             plan_.digest, *self._whose(), times.oldest_ms, times.newest_ms, self._limits.max_age_s * 1000,
-            plain(plan_.qty), claim.client_order_id(plan_id), _open_line(symbol, plan_.action, ClaimState.CLAIMED),
+            plain(plan_.qty), claim.client_order_id(plan_id),
+            _open_line(symbol, plan_.action, ClaimState.CLAIMED, plan_.entry_id),
             plain(self._limits.max_notional_usdt), self._limits.max_positions, int(may_claim), *gates,
         ]  # fmt: skip
         return _consume_answer(_texts(_CONSUME(self._redis, keys, args)))
@@ -166,7 +167,7 @@ class Scripts:
         args: list[Argument] = [
             self._instance_id, job.plan_id, job.entry_id, _kind(job.action), *self._whose(),
             times.oldest_ms, times.newest_ms, self._limits.max_age_s * 1000,
-            sent_at_ms, _open_line(job.symbol, job.action, ClaimState.SENT),
+            sent_at_ms, _open_line(job.symbol, job.action, ClaimState.SENT, job.entry_id),
         ]  # fmt: skip
         return _texts(_MARK_SENT(self._redis, keys, args))[0]
 
@@ -179,7 +180,8 @@ class Scripts:
         keys = [claim.LEASE_KEY, claim.key(order.plan_id), claim.OPEN_KEY]
         args: list[Argument] = [
             self._instance_id, order.plan_id, order.plan_entry_id, order.client_order_id, order.symbol,
-            plain(order.quantity), order.sent_at_ms, _open_line(order.symbol, order.action, ClaimState.SENT),
+            plain(order.quantity), order.sent_at_ms,
+            _open_line(order.symbol, order.action, ClaimState.SENT, order.plan_entry_id),
         ]  # fmt: skip
         word, *rest = _texts(_RESTORE_SENT(self._redis, keys, args))
         if word == _LOST:
@@ -228,6 +230,14 @@ class Scripts:
             return NotPending()
         return Done(rest[0]) if word == "done" else Broken(rest[0])
 
+    def ack(self, entry_id: str) -> None:
+        """Take an entry out of the pending list that has its result already.
+
+        Raises:
+            redis.exceptions.RedisError: no answer; it can be asked again.
+        """
+        self._redis.xack(plan.STREAM, plan.GROUP_APPLY, entry_id)
+
     def _whose(self) -> tuple[str, str, str]:
         return (self._binding.mode.value, self._binding.host, self._binding.account)
 
@@ -253,8 +263,8 @@ def _kind(action: Action) -> str:
     return "exit" if action.is_exit else "open"
 
 
-def _open_line(symbol: str, action: Action, state: ClaimState) -> bytes:
-    return claim.encode_open(OpenClaim(symbol, action, state))
+def _open_line(symbol: str, action: Action, state: ClaimState, entry_id: str) -> bytes:
+    return claim.encode_open(OpenClaim(symbol, action, state, entry_id))
 
 
 def _pairs(end: Result) -> list[str]:

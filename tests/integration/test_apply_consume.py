@@ -50,7 +50,7 @@ def test_a_permitted_exit_is_claimed(bench: Bench) -> None:
     assert bench.redis.ttl(claim.key("p1")) == -1
     assert bench.redis.exists(permit.key(Gate.P33, "p1")) == 0
     raw: Any = bench.redis.hget(claim.OPEN_KEY, "p1")
-    assert claim.decode_open(raw, "p1") == OpenClaim(SYMBOL, Action.FULL_CLOSE_PROPOSED, ClaimState.CLAIMED)
+    assert claim.decode_open(raw, "p1") == OpenClaim(SYMBOL, Action.FULL_CLOSE_PROPOSED, ClaimState.CLAIMED, entry_id)
 
 
 def test_the_smallest_safe_quantity_of_all_gates_counts(bench: Bench) -> None:

@@ -17,7 +17,6 @@ LEASE_KEY = "quantum:position:lease"
 STATUS_KEY = "quantum:position:status"
 SNAPSHOT_TTL_S = 60
 VERDICT_TTL_S = 24 * 3600
-LEASE_TTL_S = 10
 HEARTBEAT_S = 10
 
 

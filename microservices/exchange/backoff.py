@@ -82,15 +82,6 @@ class SharedBackoff:
         now_ms = int(seconds) * 1000 + int(microseconds) // 1000
         return max(0, _latest_ms(values) - now_ms) / 1000
 
-    def wait_until_ms(self, level: BackoffLevel) -> int:
-        """Return the epoch ms, by Redis's clock, before which a caller of this level must not ask; 0 if none is set.
-
-        Raises:
-            redis.exceptions.RedisError: the back-off could not be read.
-            BackoffUnreadable: a field is not a time.
-        """
-        return _latest_ms(self._redis.hmget(self._key, level.value))
-
     def _raise(self, field: str, until: str) -> None:
         _RAISE(self._redis, keys=[self._key], args=[field, until, self._by])
 

@@ -127,7 +127,7 @@ class SignedClient(PublicClient):
         """Cancel an order by its client order id (trade/rest-api/Cancel-Order; weight 1).
 
         Raises:
-            Rejected: with code `CANCEL_REJECTED` where there is none that can be cancelled.
+            Rejected: with code -2011 where there is none that can be cancelled.
             ExchangeError: where `not_executed` is false it may be cancelled.
         """
         return self._order_by_id("DELETE", symbol, client_order_id, timeout_s)

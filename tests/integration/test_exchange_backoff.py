@@ -36,7 +36,6 @@ def test_free_where_nothing_stands(redis_client: Redis) -> None:
     backoff = SharedBackoff(redis_client, KEY, "test")
     for level in BackoffLevel:
         assert backoff.remaining_s(level) == 0
-        assert backoff.wait_until_ms(level) == 0
 
 
 @pytest.mark.parametrize(
@@ -52,7 +51,6 @@ def test_who_obeys_what(redis_client: Redis, status: int, held: dict[BackoffLeve
     reader = SharedBackoff(redis_client, KEY, "brain")
     for level, is_held in held.items():
         assert (29 < reader.remaining_s(level) <= 30) == is_held
-        assert abs(reader.wait_until_ms(level) - redis_ms(redis_client) - 30_000) < 1_000 or not is_held
     assert redis_client.hget(KEY, "by") == b"feed"
 
 
@@ -62,7 +60,7 @@ def test_used_weight_holds_up_market_data_until_the_next_minute(redis_client: Re
     backoff.note_weight(1_920)
     assert backoff.remaining_s(BackoffLevel.MARKET_DATA) == 0
     backoff.note_weight(1_921)
-    until_ms = backoff.wait_until_ms(BackoffLevel.MARKET_DATA)
+    until_ms = int(redis_client.hget(KEY, "weight_until_ms") or 0)
     assert until_ms % 60_000 == 1_000
     assert 0 < until_ms - redis_ms(redis_client) <= 61_000
     assert backoff.remaining_s(BackoffLevel.SNAPSHOTS) == 0
@@ -87,8 +85,6 @@ def test_what_is_no_time_is_not_taken_for_free(redis_client: Redis, value: str) 
     backoff = SharedBackoff(redis_client, KEY, "test")
     with pytest.raises(BackoffUnreadable):
         backoff.remaining_s(BackoffLevel.ORDERS)
-    with pytest.raises(BackoffUnreadable):
-        backoff.wait_until_ms(BackoffLevel.ORDERS)
     backoff.note_throttled(throttled(418, 30))
     assert backoff.remaining_s(BackoffLevel.ORDERS) > 29
 
@@ -100,7 +96,7 @@ def test_trouble_with_redis_is_told(redis_client: Redis) -> None:
         SharedBackoff(redis_client, KEY, "test").remaining_s(BackoffLevel.ORDERS)
     away = Redis(port=free_port(), retry=Retry(NoBackoff(), 0))
     with pytest.raises(RedisError):
-        SharedBackoff(away, KEY, "test").wait_until_ms(BackoffLevel.ORDERS)
+        SharedBackoff(away, KEY, "test").remaining_s(BackoffLevel.ORDERS)
 
 
 def test_a_client_tells_the_others(redis_client: Redis) -> None:

@@ -70,7 +70,7 @@ def test_a_crowd_of_plans(suite: Suite) -> None:
         wait_until(lambda: len(suite.results()) >= len(suite.added) // 2, 30, what="half of the results")
     wait_until(lambda: len(suite.results()) >= len(suite.added), 60, what="every result")
     executed = [one for one in suite.results() if one.executed]
-    assert len(executed) > PLANS // 10
+    assert len(executed) > PLANS // 20
     assert {one.reduce_only for one in executed} == {True, False}
     assert all(one.quantity > Decimal(0) for one in executed)
 

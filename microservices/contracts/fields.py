@@ -10,6 +10,7 @@ import msgspec
 _UNSIGNED = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII)
 _SIGNED = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII)
 _INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+_STREAM_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}", re.ASCII)
 _SHOWN_CHARACTERS = 80
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -176,7 +177,6 @@ def stream_id(value: str, what: str) -> tuple[int, int]:
     Raises:
         Unreadable: not of the form milliseconds-sequence.
     """
+    matching(value, _STREAM_ID, what)
     milliseconds, _, sequence = value.partition("-")
-    if not (milliseconds.isascii() and milliseconds.isdigit() and sequence.isascii() and sequence.isdigit()):
-        raise Unreadable(what, f"is {shown(value)}, expected milliseconds-sequence")
     return int(milliseconds), int(sequence)

@@ -1,6 +1,7 @@
 """The universe's keys: the tradeable list, its last good copy, what is said of them, and every instrument's rules."""
 
 from decimal import Decimal
+from typing import Annotated
 
 import msgspec
 
@@ -19,11 +20,14 @@ FILTERS = {"contractType": CONTRACT_TYPE, "status": STATUS_TRADING}
 MAX_AGE_S = 300
 """How old a list may be for a reader that sets no limit of its own."""
 
+_Epoch = Annotated[int, msgspec.Meta(ge=0, le=99_999_999_999)]
+"""Epoch seconds; a larger number is no time, and the largest could not even be compared with one."""
+
 
 class UniverseDocument(msgspec.Struct, frozen=True):
     """The document under `active` and `last_ok`; `symbols` is sorted."""
 
-    asof_epoch: int
+    asof_epoch: _Epoch
     source: str
     mode: Mode
     symbols: tuple[str, ...]
@@ -48,7 +52,7 @@ class Instrument(msgspec.Struct, frozen=True):
     """A perpetual's rules; step and quantities are those of market orders, in decimal text."""
 
     status: str
-    seen_epoch: int
+    seen_epoch: _Epoch
     tick_size: str
     step_size: str
     min_qty: str

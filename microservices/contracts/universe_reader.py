@@ -79,7 +79,7 @@ class UniverseReader:
         self._env_only = env_only
         self._keys = keys or UniverseKeys()
         self._raw: tuple[object, object, object] = (None, None, {})
-        self._answer = _parse(self._raw)
+        self._answer = _parse(self._raw, self._keys)
 
     def refresh(self) -> None:
         """Read the three keys as they stand together.
@@ -94,7 +94,7 @@ class UniverseReader:
         active, last_ok, meta = pipeline.execute(raise_on_error=False)
         if (active, last_ok, meta) != self._raw:
             self._raw = (active, last_ok, meta)
-            self._answer = _parse(self._raw)
+            self._answer = _parse(self._raw, self._keys)
 
     def current(self, now: float) -> Allowlist:
         """Choose the best tier that is valid at this moment; an empty list from no source where none is."""
@@ -141,11 +141,9 @@ class _Answer(msgspec.Struct, frozen=True):
     meta: universe.UniverseMeta | str
 
 
-def _parse(raw: tuple[object, object, object]) -> _Answer:
+def _parse(raw: tuple[object, object, object], keys: UniverseKeys) -> _Answer:
     active, last_ok, meta = raw
-    return _Answer(
-        _document(active, universe.ACTIVE_KEY), _document(last_ok, universe.LAST_OK_KEY), _meta(meta, universe.META_KEY)
-    )
+    return _Answer(_document(active, keys.active), _document(last_ok, keys.last_ok), _meta(meta, keys.meta))
 
 
 def _document(raw: object, key: str) -> _Parsed | str:

@@ -61,7 +61,7 @@ def test_stream_ids_compare_as_numbers(older: str, newer: str) -> None:
     assert fields.stream_id(older, "id") < fields.stream_id(newer, "id")
 
 
-@pytest.mark.parametrize("rubbish", ["", "5", "5-", "-5", "a-b", "5-0-1", "٣-0", "5 -0"])
+@pytest.mark.parametrize("rubbish", ["", "5", "5-", "-5", "a-b", "5-0-1", "٣-0", "5 -0", "9" * 5_000 + "-0"])
 def test_what_is_no_stream_id_is_refused(rubbish: str) -> None:
     """Half an id is not completed with a guess."""
     with pytest.raises(Unreadable):

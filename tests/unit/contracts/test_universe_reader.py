@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from microservices.contracts import hashes, universe
 from microservices.contracts.control import Mode
 from microservices.contracts.fields import Unreadable, WrittenFields
-from microservices.contracts.universe_reader import Allowlist, Tier, UniverseReader
+from microservices.contracts.universe_reader import Allowlist, Tier, UniverseKeys, UniverseReader
 
 NOW = 1_800_000_000
 DOCUMENT: dict[str, Any] = {
@@ -54,6 +54,8 @@ def test_a_fresh_list_is_the_universe() -> None:
         (b"[]", META),
         (b'{"asof_epoch": NaN}', META),
         (DOCUMENT | {"asof_epoch": "soon"}, META),
+        (DOCUMENT | {"asof_epoch": 10**400}, META),
+        (DOCUMENT | {"asof_epoch": -1}, META),
         (DOCUMENT | {"asof_epoch": NOW - 300}, META),
         (DOCUMENT | {"asof_epoch": NOW + 6}, META),
         (DOCUMENT | {"mode": "mainnet"}, META),
@@ -100,6 +102,15 @@ def test_a_wrongly_typed_key_is_absence_with_a_reason() -> None:
     answer = reader.current(NOW)
     assert answer.source is Tier.NONE
     assert "WRONGTYPE" in answer.refused[0]
+
+
+def test_a_refusal_names_the_key_that_was_looked_at() -> None:
+    """Who reads under other names is told of those."""
+    redis = FakeRedis(server=FakeServer())
+    redis.set("drill:active", "x")
+    reader = UniverseReader(redis, Mode.PAPER, keys=UniverseKeys("drill:active", "drill:last_ok", "drill:meta"))
+    reader.refresh()
+    assert reader.current(NOW).refused[0].startswith("universe: drill:active: ")
 
 
 def test_the_age_is_judged_at_every_use() -> None:

@@ -160,9 +160,9 @@ class World:
         return claim.decode(self.redis.hgetall(claim.key(plan_id)), plan_id)
 
     def pending(self) -> int:
-        """Count the plans that are read and not acked."""
+        """Count the plans that are read and not acked; -1 where the group is not there yet."""
         groups = {group["name"]: group for group in self.redis.xinfo_groups(plan.STREAM)}
-        return int(groups[plan.GROUP_APPLY.encode()]["pending"])
+        return int(groups.get(plan.GROUP_APPLY.encode(), {"pending": -1})["pending"])
 
     def assert_settled(self, entries: int) -> None:
         """Assert that every entry has exactly one result, none is pending and no claim is open."""

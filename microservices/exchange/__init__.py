@@ -10,7 +10,7 @@ from microservices.exchange.errors import (
     Throttled,
     Unreachable,
 )
-from microservices.exchange.hosts import base_url, check_host, websocket_url
+from microservices.exchange.hosts import base_url, check_host, check_websocket_host, websocket_url
 from microservices.exchange.models import (
     Account,
     Balance,
@@ -50,6 +50,7 @@ __all__ = [
     "Unreachable",
     "base_url",
     "check_host",
+    "check_websocket_host",
     "codes",
     "websocket_url",
 ]

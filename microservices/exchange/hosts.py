@@ -41,9 +41,6 @@ _WEBSOCKET_HOSTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "testnet": ("fstream.binancefuture.com", "demo-fstream.binance.com"),
     }
 )
-_REST_SCHEMES = ("https", "http")
-_WEBSOCKET_SCHEMES = ("wss", "ws")
-_WEBSOCKET_PATHS = ("", "/", "/market", "/market/")
 
 
 def base_url(mode: str) -> str:
@@ -65,7 +62,7 @@ def websocket_url(mode: str) -> str:
 
 
 def check_host(mode: str, url: str) -> None:
-    """Refuse a REST (`http`, `https`) or stream (`ws`, `wss`) base that does not belong to the mode.
+    """Refuse a REST base that does not belong to the mode.
 
     Mainnet and testnet have fixed hosts, reached over TLS alone, because a key sent in clear is a key lost; paper is
     loopback alone, on any port.
@@ -73,14 +70,28 @@ def check_host(mode: str, url: str) -> None:
     Raises:
         ValueError: one sentence that says what is wrong with the URL and what is allowed.
     """
+    _check(mode, url, ("https", "http"), _REST_HOSTS, ("", "/"))
+
+
+def check_websocket_host(mode: str, url: str) -> None:
+    """Refuse a stream base that does not belong to the mode, as `check_host` does.
+
+    Raises:
+        ValueError: one sentence that says what is wrong with the URL and what is allowed.
+    """
+    _check(mode, url, ("wss", "ws"), _WEBSOCKET_HOSTS, ("", "/", "/market", "/market/"))
+
+
+def _check(
+    mode: str, url: str, schemes: tuple[str, str], hosts: Mapping[str, tuple[str, ...]], paths: tuple[str, ...]
+) -> None:
     _known(mode, REST_BASES)
-    parts = _split(url)
-    streams = parts.scheme in _WEBSOCKET_SCHEMES
-    _check_path(parts, _WEBSOCKET_PATHS if streams else ("", "/"))
+    parts = _split(url, schemes)
+    _check_path(parts, paths)
     if mode == PAPER:
         _check_loopback(parts)
     else:
-        _check_fixed(mode, parts, _WEBSOCKET_HOSTS if streams else _REST_HOSTS)
+        _check_fixed(mode, parts, hosts)
 
 
 def _known(mode: str, bases: Mapping[str, str]) -> str:
@@ -89,14 +100,14 @@ def _known(mode: str, bases: Mapping[str, str]) -> str:
     return bases[mode]
 
 
-def _split(url: str) -> SplitResult:
+def _split(url: str, schemes: tuple[str, str]) -> SplitResult:
     try:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError as error:
         raise ValueError(f"{url!r} is not a URL: {error}") from None
-    if parts.scheme not in _REST_SCHEMES + _WEBSOCKET_SCHEMES or not parts.hostname:
-        raise ValueError(f"{url!r} is not a base URL of the form https://host[:port]")
+    if parts.scheme not in schemes or not parts.hostname:
+        raise ValueError(f"{url!r} is not a base URL of the form {schemes[0]}://host[:port]")
     if parts.username is not None or parts.password is not None:
         raise ValueError("a base URL must not carry a user name or a password")
     return parts

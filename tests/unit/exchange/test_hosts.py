@@ -2,15 +2,15 @@
 
 import pytest
 
-from microservices.exchange import base_url, check_host, websocket_url
+from microservices.exchange import base_url, check_host, check_websocket_host, websocket_url
 
 
 @pytest.mark.parametrize("mode", ["paper", "testnet", "mainnet"])
 def test_default_bases_belong_to_their_mode(mode: str) -> None:
     """What a mode uses by default is what it allows."""
     check_host(mode, base_url(mode))
-    check_host(mode, websocket_url(mode))
-    check_host(mode, websocket_url(mode) + "/market")
+    check_websocket_host(mode, websocket_url(mode))
+    check_websocket_host(mode, websocket_url(mode) + "/market")
 
 
 @pytest.mark.parametrize(
@@ -19,11 +19,9 @@ def test_default_bases_belong_to_their_mode(mode: str) -> None:
         ("testnet", "https://demo-fapi.binance.com"),
         ("testnet", "https://DEMO-FAPI.binance.com/"),
         ("testnet", "https://testnet.binancefuture.com:443"),
-        ("testnet", "wss://demo-fstream.binance.com"),
         ("paper", "http://localhost:9999"),
         ("paper", "http://127.0.0.42:1"),
         ("paper", "http://[::1]:8060"),
-        ("paper", "ws://127.0.0.1:8060/market"),
     ],
 )
 def test_allowed(mode: str, url: str) -> None:
@@ -32,13 +30,37 @@ def test_allowed(mode: str, url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("mode", "url"), [("testnet", "wss://demo-fstream.binance.com"), ("paper", "ws://127.0.0.1:8060/market")]
+)
+def test_stream_bases_allowed(mode: str, url: str) -> None:
+    """The same for streams, under their own hosts and paths."""
+    check_websocket_host(mode, url)
+
+
+@pytest.mark.parametrize(
+    ("mode", "url", "says"),
+    [
+        ("mainnet", "wss://fstream.binancefuture.com", "belongs to mode testnet"),
+        ("mainnet", "wss://fapi.binance.com", "is unknown"),
+        ("mainnet", "ws://fstream.binance.com", "TLS"),
+        ("mainnet", "wss://fstream.binance.com/private", "/market"),
+        ("mainnet", "https://fstream.binance.com", "of the form wss"),
+        ("paper", "ws://192.168.1.5:8060", "loopback"),
+    ],
+)
+def test_stream_bases_refused(mode: str, url: str, says: str) -> None:
+    """Another mode's stream, one in clear, a REST base in its place."""
+    with pytest.raises(ValueError, match=says):
+        check_websocket_host(mode, url)
+
+
+@pytest.mark.parametrize(
     ("mode", "url", "says"),
     [
         ("testnet", "https://fapi.binance.com", "belongs to mode mainnet"),
         ("mainnet", "https://testnet.binancefuture.com", "belongs to mode testnet"),
         ("mainnet", "https://demo-fapi.binance.com", "belongs to mode testnet"),
-        ("mainnet", "wss://fstream.binancefuture.com", "belongs to mode testnet"),
-        ("mainnet", "wss://fapi.binance.com", "is unknown"),
+        ("mainnet", "wss://fstream.binance.com", "base URL of the form https"),
         ("mainnet", "https://fapi.binance.com.evil.example", "is unknown"),
         ("mainnet", "https://127.0.0.1:8060", "is unknown"),
         ("mainnet", "http://fapi.binance.com", "TLS"),
@@ -50,7 +72,7 @@ def test_allowed(mode: str, url: str) -> None:
         ("mainnet", "https://user:secret@fapi.binance.com", "user name"),
         ("mainnet", "https://fapi.binance.com/fapi", "no path"),
         ("mainnet", "https://fapi.binance.com?x=1", "no query"),
-        ("mainnet", "wss://fstream.binance.com/private", "/market"),
+        ("paper", "ws://127.0.0.1:8060", "base URL of the form https"),
         ("paper", "127.0.0.1:8060", "base URL of the form"),
         ("paper", "ftp://127.0.0.1", "base URL of the form"),
         ("paper", "http://127.0.0.1:port", "is not a URL"),

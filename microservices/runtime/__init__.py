@@ -8,7 +8,7 @@ A service declares its settings, builds itself from a `Context`, and gives its l
 from microservices.runtime.clock import Clock, SystemClock
 from microservices.runtime.daemon import Context, Loop, Service
 from microservices.runtime.entry import run
-from microservices.runtime.errors import Away, LeaseHeld, Refused
+from microservices.runtime.errors import Away, LeaseHeld, Refused, is_wrong_type
 from microservices.runtime.lua import LuaScript
 from microservices.runtime.pauses import Pauses
 from microservices.runtime.redis_connection import connect, describe, require_version
@@ -36,6 +36,7 @@ __all__ = [
     "SystemClock",
     "connect",
     "describe",
+    "is_wrong_type",
     "load_settings",
     "require_version",
     "run",

@@ -4,7 +4,7 @@ import errno
 import socket
 from typing import Final
 
-from redis.exceptions import AuthenticationError, AuthorizationError, RedisError
+from redis.exceptions import AuthenticationError, AuthorizationError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -32,6 +32,11 @@ def is_redis_away(error: BaseException) -> bool:
     return isinstance(error, RedisConnectionError | RedisTimeoutError) and not isinstance(
         error, AuthenticationError | AuthorizationError
     )
+
+
+def is_wrong_type(error: BaseException) -> bool:
+    """Tell whether somebody put another type of value under the key, so that Redis itself is well."""
+    return isinstance(error, ResponseError) and "WRONGTYPE" in str(error)  # a pipeline puts its own words before
 
 
 def is_away(error: BaseException) -> bool:

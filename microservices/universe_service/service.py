@@ -21,12 +21,12 @@ from microservices.exchange import (
     SharedBackoff,
     Throttled,
 )
-from microservices.runtime import Clock, Context, Loop, Pauses, Refused
+from microservices.runtime import Clock, Context, Loop, Pauses, Refused, is_wrong_type
 from microservices.universe_service import metrics
 from microservices.universe_service.filters import AnswerRejected, Selection, first_of, select
 from microservices.universe_service.publication import ShrinkGuard, Stored, at_start, bounded
 from microservices.universe_service.settings import Settings
-from microservices.universe_service.store import Store, is_wrong_type
+from microservices.universe_service.store import Store
 
 _log = logging.getLogger(__name__)
 

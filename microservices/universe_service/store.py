@@ -9,6 +9,7 @@ from redis.exceptions import RedisError, ResponseError
 from microservices.contracts import hashes, universe
 from microservices.contracts.fields import RawHash, Unreadable, WrittenFields
 from microservices.contracts.universe import Instrument, UniverseDocument, UniverseMeta
+from microservices.runtime import is_wrong_type
 from microservices.universe_service.filters import first_of
 from microservices.universe_service.publication import Active, Start, Stored, merged_instruments
 
@@ -107,11 +108,6 @@ class Store:
         except ResponseError as fault:
             _fault(fault, universe.INSTRUMENTS_KEY)
             return {}
-
-
-def is_wrong_type(error: Exception) -> bool:
-    """Tell whether somebody put another type of value under the key, so that Redis itself is well."""
-    return isinstance(error, ResponseError) and "WRONGTYPE" in str(error)
 
 
 def _fault(error: RedisError, key: str) -> str:

@@ -278,6 +278,22 @@ def test_what_stands_there_wrong_is_replaced(world: World) -> None:
     assert world.redis.zscore(key, "old") is None
 
 
+@pytest.mark.parametrize("at", ["start", "work"])
+def test_a_key_of_another_type_is_replaced(world: World, at: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What somebody put in the place of one symbol's candles stops neither that symbol nor any other."""
+    feed = world.feed("AUSDT", "BUSDT")
+    if at == "work":
+        feed.tick_candles()
+        world.clock.advance(60)
+    world.redis.delete(candles.key("AUSDT"))
+    world.redis.set(candles.key("AUSDT"), "rubbish")
+    for _ in range(2):
+        feed.tick_candles()
+    newest_ms = NEWEST_MS + (INTERVAL_MS if at == "work" else 0)
+    assert world.minutes("AUSDT") == world.minutes("BUSDT") == last(600, newest_ms)
+    assert f"{candles.key('AUSDT')} is of another type" in caplog.text or at == "work"
+
+
 def test_symbols_come_and_go_with_the_universe(world: World) -> None:
     """The universe's symbols are followed, its changes too, and its loss does not stop the candles."""
     feed = world.feed()

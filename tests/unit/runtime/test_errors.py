@@ -7,7 +7,7 @@ import pytest
 from redis import exceptions as redis_errors
 
 from microservices.runtime import Away, LeaseHeld, Refused
-from microservices.runtime.errors import is_away, is_plain, is_redis_away, one_line
+from microservices.runtime.errors import is_away, is_plain, is_redis_away, is_wrong_type, one_line
 
 AWAY = [
     redis_errors.ConnectionError("refused"),
@@ -62,3 +62,11 @@ def test_an_error_is_described_in_one_line() -> None:
     """Class and text, white space folded."""
     assert one_line(ValueError("a\n  b")) == "ValueError: a b"
     assert one_line(ValueError()) == "ValueError"
+
+
+@pytest.mark.parametrize("before", ["", "Command # 1 (GET k) of pipeline caused error: "])
+def test_a_key_of_another_type_is_told_from_all_else(before: str) -> None:
+    """Alone or in a pipeline; another error that Redis gives is not it."""
+    assert is_wrong_type(redis_errors.ResponseError(f"{before}WRONGTYPE Operation against a key"))
+    assert not is_wrong_type(redis_errors.OutOfMemoryError(f"{before}OOM command not allowed"))
+    assert not is_wrong_type(redis_errors.ConnectionError("WRONGTYPE"))

@@ -1,6 +1,6 @@
 """Figures of the paper exchange: start, klines under load, answers for the whole account, memory.
 
-Usage: python -m tests.benchmarks.paper_exchange
+Usage: python -m tests.benchmarks paper_exchange
 The exchange runs in a process of its own with 600 symbols; the load comes from this one, over loopback.
 """
 

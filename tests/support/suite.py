@@ -172,20 +172,21 @@ class Suite:
         wait_until(whole, READY_WITHIN_S, what="every service to be ready", every_s=0.1)
 
     def end(self) -> None:
-        """End everything, Redis last, so that the others can say good-bye."""
-        for name in [name for name in self._running if name != "redis"]:
-            self._running[name].send_signal(signal.SIGTERM)
-            self._running[name].send_signal(signal.SIGCONT)
-        for name in [*(name for name in self._running if name != "redis"), "redis"]:
-            running = self._running.pop(name, None)
-            if running is None:
-                continue
+        """End everything: the services are asked to, and Redis, whose data nobody wants any more, is killed last."""
+        redis = self._running.pop("redis", None)
+        for running in self._running.values():
             running.terminate()
+            running.send_signal(signal.SIGCONT)
+        for running in self._running.values():
             try:
                 running.wait(ENDED_WITHIN_S)
             except subprocess.TimeoutExpired:
                 running.kill()
                 running.wait()
+        self._running.clear()
+        if redis is not None:
+            redis.kill()
+            redis.wait()
         self.redis.close()
         self.exchange.close()
         self.paper.stop()

@@ -120,6 +120,7 @@ def _reading(core: _Core) -> list[Loop]:
         core.given.redis,
         core.register,
         core.closer,
+        is_ours=core.given.instance.is_ours,
         sent_log=core.given.sent_log,
         recovery=core.recovery,
         gates=GatePolicy(settings.trading_mode, settings.apply_gates_open, settings.apply_gates_exit),

@@ -44,6 +44,7 @@ class Intake:
         redis: a client whose answers are bytes.
         register: where valid plans wait.
         closer: writes the results of the others.
+        is_ours: asks whether we are the one instance; only that one may read, because all read under one name.
         sent_log: plans in it are never taken again, whatever Redis says.
         recovery: nothing is taken before it has run; after each run the pending entries are read again.
         gates: which permits a plan needs.
@@ -58,6 +59,7 @@ class Intake:
         register: Register,
         closer: Closer,
         *,
+        is_ours: Callable[[], bool],
         sent_log: SentLog,
         recovery: Recovery,
         gates: GatePolicy,
@@ -68,6 +70,7 @@ class Intake:
         self._redis = redis
         self._register = register
         self._closer = closer
+        self._is_ours = is_ours
         self._sent_log = sent_log
         self._recovery = recovery
         self._gates = gates
@@ -90,6 +93,9 @@ class Intake:
         if self._run != self._recovery.runs:
             self._consumer = self._new_consumer()
             self._run = self._recovery.runs
+        if not self._is_ours():
+            self._recovery.request("the lease was lost")
+            return NOT_YET_S
         with self._consumer.batch() as entries:
             for entry in entries:
                 if not self._register.holds_entry(entry.id):

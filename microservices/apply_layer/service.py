@@ -12,7 +12,7 @@ from microservices.contracts import account, claim
 from microservices.contracts.account import AccountBinding
 from microservices.contracts.control import BACKOFF_KEY
 from microservices.exchange import SharedBackoff, SignedClient
-from microservices.runtime import Clock, Context, Loop, Refused, SingleInstance
+from microservices.runtime import Away, Clock, Context, Loop, Refused, SingleInstance
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +81,8 @@ class ApplyLayer:
         self._given.instance.release()
 
     def _check(self, binding: AccountBinding) -> None:
+        if not self._given.instance.is_ours():
+            raise Away(f"the lease {claim.LEASE_KEY} is not ours")
         refusal = account.refusal(self._given.redis, binding)
         if refusal:
             raise Refused(refusal)

@@ -1,6 +1,7 @@
 """The permit loop: answer every plan; let those that need a fresher snapshot wait without holding up others."""
 
 import logging
+from collections.abc import Callable
 
 from redis import Redis
 
@@ -12,7 +13,7 @@ from microservices.position_state_brain import metrics
 from microservices.position_state_brain.allowlist import not_listed_line
 from microservices.position_state_brain.allowlist_watch import AllowlistWatch
 from microservices.position_state_brain.board import Board, Demand, KnownSymbols
-from microservices.position_state_brain.committing import Commits, Committed, Outcome
+from microservices.position_state_brain.committing import Commits, Committed, LeaseLost, Outcome
 from microservices.position_state_brain.evaluation import deny_duplicate, deny_invalid, evaluate
 from microservices.position_state_brain.facts import Facts, Limits, readable
 from microservices.position_state_brain.parking import Parking
@@ -50,6 +51,7 @@ class PermitLoop:
 
     Args:
         consumer: hands out the plans.
+        is_ours: asks whether we are the one brain; only that one may read, because all read under one name.
         reader: reads what decides on them.
         commits: writes the verdicts.
         watch: the allowlist.
@@ -64,6 +66,7 @@ class PermitLoop:
         self,
         *,
         consumer: StreamConsumer,
+        is_ours: Callable[[], bool],
         reader: FactsReader,
         commits: Commits,
         watch: AllowlistWatch,
@@ -74,6 +77,7 @@ class PermitLoop:
         clock: Clock,
     ) -> None:
         self._consumer = consumer
+        self._is_ours = is_ours
         self._reader = reader
         self._commits = commits
         self._watch = watch
@@ -98,6 +102,9 @@ class PermitLoop:
             redis.exceptions.RedisError: Redis did not answer; what was not written is read again.
         """
         self._watch.refresh_if_due()
+        if not self._is_ours():
+            self._consumer.start_again()
+            raise LeaseLost
         with self._consumer.batch(0 if self._parking else IDLE_BLOCK_MS) as entries:
             for entry in entries:
                 self._take(entry)

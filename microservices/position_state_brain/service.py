@@ -153,6 +153,7 @@ class Brain:
         )
         return PermitLoop(
             consumer=plan_consumer(self._redis, group, settings.p33_plan_max_age_s),
+            is_ours=self._instance.is_ours,
             reader=FactsReader(self._redis, self._watch, self._board),
             commits=DryRun(self._redis) if settings.p33_dry_run else commits,
             watch=self._watch,

@@ -89,6 +89,14 @@ class SingleInstance:
         """
         return self._clock.monotonic() < self._held_until
 
+    def is_ours(self) -> bool:
+        """Ask Redis whether the lease is ours at this moment: to be asked before taking what another would then miss.
+
+        Raises:
+            redis.exceptions.RedisError: Redis did not answer.
+        """
+        return bool(self.instance_id) and self._redis.get(self._key) == self.instance_id.encode()
+
     def release(self) -> None:
         """Give the lease up where it is ours, and the lock file; the file itself stays."""
         self._held_until = float("-inf")

@@ -81,7 +81,7 @@ class StreamConsumer:
         self._seen_group = False
         self._making = False
         self._untold: bool | None = None
-        self._start_again()
+        self.start_again()
 
     @contextmanager
     def batch(self, block_ms: int | None = None) -> Iterator[list[Entry]]:
@@ -100,7 +100,13 @@ class StreamConsumer:
             again = False
         finally:
             if again:
-                self._start_again()
+                self.start_again()
+
+    def start_again(self) -> None:
+        """Have the next batch start with the own pending entries: another under our name may have left some."""
+        self._own_cursor: str | None = "0"
+        self._take_over_from = "-"
+        self._take_over_at = float("-inf")
 
     def pending_estimate(self) -> int:
         """Count what the group has handed out and nobody has acked, over all consumers; 0 without a group."""
@@ -112,11 +118,6 @@ class StreamConsumer:
         lag = self._group_info().get("lag")
         return int(lag) if lag is not None else None
 
-    def _start_again(self) -> None:
-        self._own_cursor: str | None = "0"
-        self._take_over_from = "-"
-        self._take_over_at = float("-inf")
-
     def _read(self, block_ms: int) -> list[Entry]:
         for _ in range(MOST_GROUPS_MADE):
             try:
@@ -126,7 +127,7 @@ class StreamConsumer:
                 if not str(error).startswith(_GROUP_IS_LOST):
                     raise
                 self._group_ready = False
-                self._start_again()
+                self.start_again()
         raise ResponseError(
             f"group {self._group} of {self._stream} was lost {MOST_GROUPS_MADE} times while it was read"
         )
@@ -155,7 +156,10 @@ class StreamConsumer:
                 raise
             if not was_making:
                 return None
-        logger.info("Made group %s on %s behind %s", self._group, self._stream, start_id)
+        if self._seen_group:
+            logger.warning("Group %s of %s was lost: made again behind %s", self._group, self._stream, start_id)
+        else:
+            logger.info("Made group %s on %s behind %s", self._group, self._stream, start_id)
         return self._seen_group
 
     def _read_own(self) -> list[Entry]:

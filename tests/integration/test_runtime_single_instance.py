@@ -51,6 +51,18 @@ def test_the_lease_names_the_instance_and_ends(redis_client: Redis, tmp_path: Pa
     assert holder(redis_client) == ""
 
 
+def test_whose_the_lease_is_can_be_asked(redis_client: Redis, tmp_path: Path) -> None:
+    """Redis is asked each time: nobody's before it is taken, ours, another's, and gone."""
+    one = instance(redis_client, tmp_path)
+    asked = [one.is_ours()]
+    one.acquire()
+    asked.append(one.is_ours())
+    redis_client.set(LEASE, "another")
+    asked.append(one.is_ours())
+    redis_client.delete(LEASE)
+    assert [*asked, one.is_ours()] == [False, True, False, False]
+
+
 def test_renewing_keeps_the_lease(redis_client: Redis, tmp_path: Path) -> None:
     """A renewal sets the whole time again."""
     one = instance(redis_client, tmp_path)

@@ -181,7 +181,9 @@ def test_odd_content_comes_as_it_is(redis_client: Redis) -> None:
         assert entries == [Entry("1-0", fields)]
 
 
-def test_a_lost_group_is_made_behind_what_was_done_and_told(redis_client: Redis) -> None:
+def test_a_lost_group_is_made_behind_what_was_done_and_told(
+    redis_client: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
     """The group is deleted: it begins again where the service says, and the service hears that it was lost."""
     add(redis_client, 4)
     told: list[bool] = []
@@ -191,6 +193,19 @@ def test_a_lost_group_is_made_behind_what_was_done_and_told(redis_client: Redis)
     redis_client.xgroup_destroy(STREAM, GROUP)
     assert read(reader) == ["3-0", "4-0"]
     assert told == [True]
+    assert f"Group {GROUP} of {STREAM} was lost: made again behind 2-0" in caplog.text
+
+
+def test_own_pending_entries_are_read_again_where_asked(redis_client: Redis) -> None:
+    """Another under this name has read and not done: what is its own by name is given again."""
+    add(redis_client, 1)
+    reader = consumer(redis_client)
+    assert read_and_ack(redis_client, reader) == ["1-0"]
+    add(redis_client, 1, first=2)
+    redis_client.xreadgroup(GROUP, "me", {STREAM: ">"})
+    assert read(reader) == []
+    reader.start_again()
+    assert read(reader) == ["2-0"]
 
 
 def test_an_emptied_redis_is_started_again(redis_client: Redis) -> None:

@@ -60,6 +60,7 @@ class DecisionIntelligence:
         self._looked_at = float("-inf")
         self._logged_at = float("-inf")
         self._logged_total = 0
+        self._known_total = 0
         self._line = "nothing counted yet"
 
     def prepare(self) -> None:
@@ -129,6 +130,14 @@ class DecisionIntelligence:
                 result.GROUP_DECISION_INTELLIGENCE,
                 found.status.last_id,
             )
+        elif not found.status.last_id and self._known_total:
+            logger.error(
+                "Group %s and every count in Redis are gone; this process last saw: %s. Counting begins anew with what"
+                " %s holds now",
+                result.GROUP_DECISION_INTELLIGENCE,
+                self._line,
+                result.STREAM,
+            )
         return found.status.last_id or "0"
 
     def _look(self) -> None:
@@ -147,7 +156,7 @@ class DecisionIntelligence:
     def _say(self, found: account.Look) -> None:
         """Keep the status line, and log it where the count moved, at most every 10 s."""
         status = found.status
-        total = status.processed_total
+        total = self._known_total = status.processed_total
         lost, dead = status.lost_total + found.judgement.lost, status.dead_letter_total
         self._line = f"{total} counted, {dead} dead letters, {lost} lost, lag {found.lag}, pending {found.pending}"
         if total != self._logged_total and self._looked_at - self._logged_at >= LOG_EVERY_S:

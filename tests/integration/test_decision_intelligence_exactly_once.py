@@ -257,6 +257,21 @@ def test_a_deleted_stream_loses_what_it_held_and_the_next_one_counts(redis_clien
     assert (total(redis_client), status(redis_client).lost_total) == (247, 60)
 
 
+def test_an_emptied_redis_is_told_with_what_was_known(
+    redis_client: Redis, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The counts are gone with their record: one ERROR line says what had been counted, and counting begins anew."""
+    instance = service(redis_client, clock)
+    add(redis_client, [SKIP] * 30)
+    run_dry(redis_client, clock, instance)
+    redis_client.flushall()
+    add(redis_client, [SKIP] * 4)
+    run_dry(redis_client, clock, instance)
+    assert (total(redis_client), status(redis_client).lost_total) == (4, 0)
+    (error,) = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert "every count in Redis are gone; this process last saw: 30 counted, 0 dead letters, 0 lost" in error
+
+
 def test_a_stream_and_group_replaced_by_somebody_are_told_from_the_old_ones(
     redis_client: Redis, clock: FakeClock
 ) -> None:

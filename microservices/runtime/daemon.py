@@ -14,7 +14,7 @@ from microservices.runtime.clock import Clock
 from microservices.runtime.errors import Refused, is_away, is_plain, one_line
 from microservices.runtime.metrics import LOOP_ERRORS, LOOP_FAILING
 from microservices.runtime.pauses import Pauses
-from microservices.runtime.settings import CommonSettings, SettingError
+from microservices.runtime.settings import CommonSettings
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class LoopRunner:
         loop: what to run.
         stop: ends it.
         clock: measures how long it fails or hangs.
-        ends: called with what cannot be retried (`Refused`, a wrong setting); the daemon then ends.
+        ends: called with what cannot be retried (`Refused`, which a wrong setting is too); the daemon then ends.
         until_success: end after the first iteration that succeeds.
     """
 
@@ -178,7 +178,7 @@ class LoopRunner:
         self.done.set()
 
     def _failed(self, error: Exception, now: float) -> float:
-        if isinstance(error, Refused | SettingError):
+        if isinstance(error, Refused):
             self._ends(error)
         LOOP_ERRORS.labels(loop=self.loop.name, error=type(error).__name__).inc()
         self._failing.set(1)
@@ -194,7 +194,7 @@ class LoopRunner:
             return
         self._announced.add(kind)
         self._logged_at = {known: at for known, at in self._logged_at.items() if now - at < QUIET_S} | {kind: now}
-        if not isinstance(error, Refused | SettingError):
+        if not isinstance(error, Refused):
             log_error(f"{self.loop.name}: ", error, "trying again")
 
     def _succeeded(self, now: float) -> None:

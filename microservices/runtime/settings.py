@@ -22,6 +22,7 @@ import msgspec
 from msgspec import Meta
 from msgspec import inspect as inspection
 
+from microservices.runtime.errors import Refused
 from microservices.runtime.log import printable
 
 logger = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class LogLevel(StrEnum):
     ERROR = "ERROR"
 
 
-class SettingError(Exception):
+class SettingError(Refused):
     """A setting that cannot be used; its text is one line: `NAME='value': allowed is …`.
 
     Args:

@@ -61,7 +61,7 @@ def test_once_does_every_loop_once(redis_server: RedisServer, redis_client: Redi
         ("refuses", 1, "[ERROR] the account is another one"),
         ("refuses_later", 1, "[ERROR] the account has changed"),
         ("falls_short", 1, "[ERROR] the answer was refused"),
-        ("wrong_setting", 78, "TINY_KEY='***': allowed is another key"),
+        ("wrong_setting", 78, "[ERROR] TINY_KEY='***': allowed is another key"),
         ("fails_at_close", 1, "[ERROR] ValueError: nothing to close; not done"),
         ("has_a_bug", 1, "[ERROR] KeyError: 'symbol'; not done"),
     ],
@@ -74,6 +74,7 @@ def test_once_fails_with_a_line(
     run = TinyDaemon("--once", environment=variables).run()
     assert run.returncode == code
     assert [found for found in run.stderr.splitlines() if found.endswith(line)] != [], run.stderr
+    assert ("Traceback" in run.stderr) == (behaviour in {"fails_at_close", "has_a_bug"}), run.stderr
     assert redis_client.ping()
 
 

@@ -2,11 +2,12 @@
 
 import os
 import secrets
-import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from ops.suite.ports import free_ports
 
 PUBLISH_INTERVAL_S = 10
 """The demonstration publishes more often than the default 60 s, so that a watcher sees it move."""
@@ -55,7 +56,7 @@ class Layout:
 
 def make_layout(scratch: Path, exchange_info: Path | None, klines: Path | None) -> Layout:
     """Choose free ports and a random key pair for one run."""
-    redis_port, paper_port, *metrics_ports = _free_ports(2 + len(_SERVICES))
+    redis_port, paper_port, *metrics_ports = free_ports(2 + len(_SERVICES))
     return Layout(
         scratch=scratch,
         redis_port=redis_port,
@@ -134,15 +135,3 @@ _SERVICES: dict[str, tuple[str, str, dict[str, str]]] = {
 def _folder(path: Path) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def _free_ports(count: int) -> list[int]:
-    """Find that many distinct free ports by holding all of them open until the last is found."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()

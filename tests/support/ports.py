@@ -1,11 +1,8 @@
 """Free ports on loopback."""
 
-import socket
+from ops.suite.ports import free_ports
 
 
 def free_port() -> int:
-    """Return a TCP port on 127.0.0.1 that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port on 127.0.0.1 that nothing uses, and that no outgoing connection will take."""
+    return free_ports(1)[0]

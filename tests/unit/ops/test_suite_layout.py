@@ -1,10 +1,12 @@
 """The suite's processes: each has its own settings, none has another's secrets, and all stay on loopback."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
+from ops.suite import ports
 from ops.suite.layout import Layout, Process, make_layout, processes
 
 TRADERS = {"position-state-brain", "apply-layer"}
@@ -52,10 +54,24 @@ def test_nothing_of_the_callers_environment_leaks_in(tmp_path: Path, monkeypatch
 
 def test_ports_and_state_folders_are_each_ones_own(layout: Layout) -> None:
     """No two processes share a port or a folder."""
-    ports = [layout.redis_port, layout.paper_port, *layout.metrics_ports]
-    assert len(set(ports)) == len(ports)
+    used = [layout.redis_port, layout.paper_port, *layout.metrics_ports]
+    assert len(set(used)) == len(used)
     folders = [p.environment["STATE_DIRECTORY"] for p in by_name(layout).values() if "STATE_DIRECTORY" in p.environment]
     assert len(set(folders)) == len(folders) > 0
+
+
+def test_no_outgoing_connection_can_take_a_port_first(layout: Layout) -> None:
+    """Services look for Redis before it listens: the ports are none of those the system gives to clients."""
+    assert max(layout.redis_port, layout.paper_port, *layout.metrics_ports) < 32_768
+
+
+def test_a_port_in_use_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What somebody listens on is not handed out, and where there are too few that is said."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(ports, "_PORTS", range(port, port + 1))
+        with pytest.raises(OSError, match="no 1 free ports"):
+            ports.free_ports(1)
 
 
 def test_redis_is_started_last(layout: Layout) -> None:

@@ -25,7 +25,8 @@ S = TypeVar("S", bound=msgspec.Struct)
 RECENT_S = 300
 EVENTS_MAX = 5_000
 TOP_REASONS = 6
-FEED_MAX_AGE_S = 120
+FEED_MAX_AGE_S = 15
+"""The feed writes its status every 10 s, and besides after each round of requests, which takes a few."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ class SuiteReader:
 
     def _feed(self, now: float) -> ServiceLine:
         row = self._status(candles.STATUS_KEY, candles.FeedStatus)
-        if row is None:
+        if row is None or row.symbols == 0:
             return _silent("candles")
         return _heartbeat(
             "candles", f"{row.symbols} symbols, {row.lagging} lagging", now - row.updated_at, FEED_MAX_AGE_S

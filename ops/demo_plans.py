@@ -23,6 +23,7 @@ from microservices.contracts.control import Mode
 from microservices.contracts.fields import Unreadable
 from microservices.contracts.market_state import MarketStateRow, Regime
 from microservices.contracts.plan import Action, Decision, Side
+from microservices.contracts.reason import Reason
 from microservices.contracts.universe_reader import UniverseReader
 from microservices.runtime import (
     CommonSettings,
@@ -207,7 +208,7 @@ class Demo:
         holding.awaiting = ""
         logger.info("%s %s %s", ended.plan_id, ended.decision, ended.error or ended.quantity)
         opening = "-OPEN-" in ended.plan_id
-        gone = ended.error == "no_position"
+        gone = ended.error == Reason.NO_POSITION
         if (opening and not ended.executed) or gone or (holding.closing and ended.executed):
             del self._holdings[ended.symbol]
             self._rested[ended.symbol] = now + self._settings.demo_hold_s

@@ -9,6 +9,7 @@ from microservices.contracts import hashes
 from microservices.contracts.fields import RawHash
 
 STATUS_KEY = "quantum:p35:status"
+BUCKET_PREFIX = "quantum:p35:bucket:"
 DEAD_LETTER_STREAM = "quantum:p35:dead_letter"
 DEAD_LETTER_MAXLEN = 10_000
 BUCKET_TTL_S = 48 * 3600
@@ -67,7 +68,7 @@ class P35Status(msgspec.Struct, frozen=True):
 
 def bucket_key(minute: int) -> str:
     """Name the bucket of a minute, counted in minutes since the epoch."""
-    return f"quantum:p35:bucket:{datetime.fromtimestamp(minute * 60, UTC):%Y%m%d%H%M}"
+    return f"{BUCKET_PREFIX}{datetime.fromtimestamp(minute * 60, UTC):%Y%m%d%H%M}"
 
 
 def counts_key(window: Window) -> str:

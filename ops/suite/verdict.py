@@ -16,7 +16,6 @@ RESULTS_MAX = 5_000
 EVENTS_MAX = 20_000
 COUNT_DEADLINE_S = 5.0
 COUNT_POLL_S = 0.1
-_BUCKETS = "quantum:p35:bucket:*"
 
 
 @dataclass(frozen=True)
@@ -107,6 +106,6 @@ def _permitted(redis: Redis, planned: plan.Plan) -> bool:
 def _counted(redis: Redis) -> int:
     prefix = decision.decision_field("").encode()
     pipeline = redis.pipeline(transaction=False)
-    for key in redis.scan_iter(_BUCKETS, count=1000):
+    for key in redis.scan_iter(f"{decision.BUCKET_PREFIX}*", count=1000):
         pipeline.hgetall(key)
     return sum(int(count) for bucket in pipeline.execute() for name, count in bucket.items() if name.startswith(prefix))

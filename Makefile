@@ -18,7 +18,7 @@ run: setup-run  ## the whole suite on the paper exchange; FOR=60 ends by itself 
 
 lint: setup
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
-	@git ls-files -co --exclude-standard -- '*.sh' .ci/run | xargs -r shellcheck -x
+	@find ops .ci -type f \( -name '*.sh' -o -name run \) -exec shellcheck -x {} +
 
 test: lint ## everything, set-up included
 	@$(PY) -m pytest -n 2 --dist loadfile

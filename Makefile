@@ -13,8 +13,9 @@ setup:     ## only the set-up: Redis, python3-venv, .venv with everything
 setup-run:
 	@ops/setup.sh run
 
-run: setup-run  ## the whole suite on the paper exchange; FOR=60 ends by itself with proofs; EXCHANGE_INFO=FILE KLINES=DIR for recorded input
-	@exec $(PY) -m ops.run_suite $(if $(FOR),--for $(FOR)) $(if $(EXCHANGE_INFO),--exchange-info $(EXCHANGE_INFO)) $(if $(KLINES),--klines $(KLINES))
+run: setup-run  ## the whole suite on the paper exchange [FOR=SECONDS] [EXCHANGE_INFO=FILE] [KLINES=DIR]
+	@exec $(PY) -m ops.run_suite $(if $(FOR),--for '$(FOR)') \
+	  $(if $(EXCHANGE_INFO),--exchange-info '$(EXCHANGE_INFO)') $(if $(KLINES),--klines '$(KLINES)')
 
 lint: setup
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy

@@ -24,6 +24,8 @@ from microservices.runtime import Clock
 
 logger = logging.getLogger(__name__)
 
+WARN_EVERY_S = 10.0
+
 
 class Closer:
     """Ends plans. A lost reply raises; asking again finds what was done.
@@ -42,6 +44,7 @@ class Closer:
         self._register = register
         self._clock = clock
         self._mode = mode
+        self._warn_again_s = 0.0
 
     def end_unclaimed(self, subject: Subject, ending: Ending, wait_ms: int = 0) -> FinishAnswer:
         """End a plan that has no claim; the answer says whether this call did it.
@@ -106,12 +109,19 @@ class Closer:
 
     def _told(self, end: Result, answer: FinishAnswer | AnswerAnswer) -> None:
         if isinstance(answer, Broken):
-            logger.error("%s has a wrong type: no result can be written until it is moved away", answer.key)
+            self._warn(f"{answer.key} has a wrong type: no result can be written until it is moved away")
         if not isinstance(answer, Done):
             return
         metrics.ended(end)
         level = {Decision.EXECUTE: logging.INFO, Decision.SKIP: logging.DEBUG, Decision.ERROR: logging.WARNING}
         logger.log(level.get(end.decision, logging.INFO), "%s", described(end))
+
+    def _warn(self, line: str) -> None:
+        """Log what somebody must put right, but not as often as it is met."""
+        now = self._clock.monotonic()
+        if now >= self._warn_again_s:
+            self._warn_again_s = now + WARN_EVERY_S
+            logger.error("%s", line)
 
 
 def described(end: Result) -> str:

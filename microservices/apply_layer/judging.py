@@ -27,6 +27,7 @@ from microservices.apply_layer.scripts import (
 )
 from microservices.apply_layer.waiting import READY_LOOK_S, Permits, WaitingPlan
 from microservices.contracts import permit
+from microservices.contracts.control import BACKOFF_KEY
 from microservices.contracts.permit import Gate
 from microservices.contracts.reason import Reason
 from microservices.runtime import Clock
@@ -149,7 +150,8 @@ class Judge:
     def _ready(self, waiting: WaitingPlan, answer: Ready) -> None:
         self._measure_gates(waiting, ())
         if answer.held_until_ms and not waiting.is_ready:
-            logger.warning("Plan %s (%s) waits: the exchange has banned us", waiting.plan.plan_id, waiting.plan.symbol)
+            why = f"{BACKOFF_KEY} says that the exchange has banned us, or cannot be read"
+            logger.warning("Plan %s (%s) waits: %s", waiting.plan.plan_id, waiting.plan.symbol, why)
         waiting.has_all(self._clock.monotonic() + READY_LOOK_S, is_held=answer.held_until_ms > 0)
 
     def _claimed(self, waiting: WaitingPlan, answer: Claimed) -> None:

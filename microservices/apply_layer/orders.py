@@ -74,8 +74,19 @@ class OrderWorker:
         self._job: Job | None = None
         self.wake: Callable[[], None] = _nothing
 
+    @property
+    def has_job(self) -> bool:
+        """Whether it was given something that it is not through with."""
+        return self._job is not None
+
     def assign(self, job: Job) -> None:
-        """Take a job; the worker's loop does it."""
+        """Take a job; the worker's loop does it.
+
+        Raises:
+            RuntimeError: it has one already, which must not be lost.
+        """
+        if self._job is not None:
+            raise RuntimeError(f"worker has plan {self._job.plan_id} and was given {job.plan_id}")
         self._job = job
         self.wake()
 

@@ -14,6 +14,10 @@ from microservices.contracts.plan import Plan
 class Worker(Protocol):
     """Whoever sends one order at a time."""
 
+    @property
+    def has_job(self) -> bool:
+        """Whether it was given something that it is not through with."""
+
     def assign(self, job: Job) -> None:
         """Take a job and begin with it."""
 
@@ -142,9 +146,9 @@ class Register:
                     self._idle.popleft().assign(job)
 
     def idle(self, worker: Worker) -> None:
-        """Take note that a worker has nothing to do."""
+        """Take note that a worker has nothing to do, unless it was given something at this very moment."""
         with self._lock:
-            if worker not in self._idle:
+            if not worker.has_job and worker not in self._idle:
                 self._idle.append(worker)
 
     def sent(self, job: Job) -> None:

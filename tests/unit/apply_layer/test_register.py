@@ -14,6 +14,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []
+        self.has_job = False
 
     def assign(self, job: Job) -> None:
         """Keep it."""
@@ -40,6 +41,20 @@ def test_nothing_starts_without_an_idle_worker() -> None:
     """A claim is made only when its order can go at once."""
     register, _ = register_with(2, idle=0)
     assert not register.may_start(a_plan())
+
+
+def test_a_worker_that_was_just_given_something_is_not_idle() -> None:
+    """It may say that it is idle at the very moment in which it is given a job: the job must not be overwritten."""
+    register, workers = register_with(2, idle=1)
+    begin(register, a_job(a_plan()))
+    workers[0].has_job = True
+    register.idle(workers[0])
+    assert not register.may_start(a_plan(plan_id="e2", symbol="ETHUSDT"))
+    workers[0].has_job = False
+    register.idle(workers[0])
+    register.idle(workers[0])
+    assert register.may_start(a_plan(plan_id="e2", symbol="ETHUSDT"))
+    assert not register.may_start(an_open(plan_id="o1", symbol="ETHUSDT")), "it is idle once"
 
 
 def test_an_open_leaves_the_last_worker_to_an_exit() -> None:

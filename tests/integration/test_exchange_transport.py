@@ -112,7 +112,7 @@ def test_the_deadline_is_for_the_whole_request(
     begun = time.monotonic()
     with pytest.raises(Unreachable) as failure:
         client.ping()
-    assert 0.25 < time.monotonic() - begun < 1.5
+    assert 0.25 < time.monotonic() - begun < 5
     assert not failure.value.not_executed
     server.say(TIME)
     assert client.server_time_ms() == 1_800_000_000_000
@@ -223,8 +223,7 @@ def test_a_connection_closed_meanwhile_is_replaced(server: HttpServer) -> None:
     client = client_of(server)
     client.ping()
     server.say(TIME)
-    wait_until(lambda: server.connections == 1)
-    time.sleep(0.05)
+    wait_until(lambda: server.hung_up == 1)
     client.ping()
     assert server.connections == 2
 
@@ -280,4 +279,4 @@ def test_mark_prices_may_have_a_deadline_of_their_own(server: HttpServer, symbol
     started_s = time.monotonic()
     with pytest.raises(Unreachable, match=r"0\.2 s"):
         client_of(server).premium_index(symbol, timeout_s=0.2)
-    assert time.monotonic() - started_s < 2
+    assert time.monotonic() - started_s < 5

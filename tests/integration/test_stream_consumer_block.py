@@ -20,7 +20,7 @@ def test_one_read_may_wait_less_than_the_others(redis_client: Redis, block_ms: i
     started_s = time.monotonic()
     with consumer.batch(block_ms) as entries:
         assert entries == []
-    assert time.monotonic() - started_s < 1
+    assert time.monotonic() - started_s < 1.9
 
 
 def test_a_read_waits_no_longer_than_any_may(redis_client: Redis) -> None:

@@ -48,6 +48,8 @@ class HttpServer:
         self.handler: Handler = handler or (lambda _, connection: connection.sendall(answer(b"{}")))
         self.requests: list[Request] = []
         self.connections = 0
+        self.hung_up = 0
+        """Connections that this server has ended."""
         self.port = free_port()
         self._listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
         self._open: list[socket.socket] = []
@@ -100,6 +102,7 @@ class HttpServer:
             pass
         finally:
             _hang_up(connection)
+            self.hung_up += 1
 
 
 def _hang_up(connection: socket.socket) -> None:

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-if __name__ == "__main__" and __package__ in (None, ""):
+if __package__ in (None, ""):  # run as a file: its own folder must not shadow what others import
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from microservices.candle_feed.service import UNIT, build

@@ -3,25 +3,18 @@
 import sys
 from pathlib import Path
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+if __package__ in (None, ""):  # run as a file: its own folder must not shadow what others import
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from microservices.market_state_publisher.service import Publisher
+from microservices.market_state_publisher.service import UNIT, build
 from microservices.market_state_publisher.settings import Settings
-from microservices.runtime import Context, run
-
-UNIT = "quantum-marketstate"
-
-
-def build(context: Context[Settings]) -> Publisher:
-    """Put the service together."""
-    return Publisher(context.settings, context.redis, context.clock)
+from microservices.runtime import run
 
 
 def main() -> int:
-    """Run until stopped."""
+    """Run until stopped; return the exit code."""
     return run(UNIT, Settings, build)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -17,14 +17,20 @@ from microservices.market_state_publisher.schedule import until_next_cycle_s
 from microservices.market_state_publisher.settings import Settings
 from microservices.market_state_publisher.sources import CandleSource, PriceSource, SyntheticSource
 from microservices.market_state_publisher.writer import StateWriter
-from microservices.runtime import Clock, Loop
+from microservices.runtime import Clock, Context, Loop
 
 _log = logging.getLogger(__name__)
 
+UNIT = "quantum-marketstate"
 _LINE_PER_SYMBOL_UP_TO = 20
 _WARM_UP_EVERY_S = 1.0
 _WARM_UP_S = 120.0
 """So long after the start, symbols whose candles arrive late are published as they come, not an interval later."""
+
+
+def build(context: Context[Settings]) -> "Publisher":
+    """Make the service from its settings and connections."""
+    return Publisher(context.settings, context.redis, context.clock)
 
 
 class Publisher:

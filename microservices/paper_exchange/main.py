@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+if __package__ in (None, ""):  # run as a file: its own folder must not shadow what others import
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from microservices.paper_exchange.service import PaperService
 from microservices.paper_exchange.settings import Settings

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import brentq
 from scipy.stats import theilslopes
 
 from ai_engine.market_state import FIELDS, MarketState
@@ -89,6 +90,20 @@ def test_huber_minimises_its_loss(seed: int) -> None:
     assert least_squares is not None
     assert result["mu"] == pytest.approx(oracle(prices, theta)["mu"], rel=1e-6)
     assert abs(result["mu"] - least_squares["mu"]) > 1e-4
+
+
+@pytest.mark.parametrize("seed", [0, 12, 15, 21])
+def test_the_huber_slope_is_exact_where_hardly_a_point_is_near_the_line(seed: int) -> None:
+    """With prices by turns 1e-12 of what they were, the loss' derivative at the slope and its best level is 0."""
+    rng = np.random.default_rng(seed)
+    prices = np.where(rng.random(257) < 0.5, 1e-10, 100.0)
+    result = MarketState({"trend": {"method": "huber", "windows": [256], "weights": [1]}}).get_state("X", prices)
+    assert result is not None
+    x = np.arange(256) - 127.5
+    away = np.log(prices[-256:] + 1e-12) - result["mu"] * x
+    level = brentq(lambda at: np.clip(away - at, -1.35, 1.35).sum(), away.min(), away.max(), xtol=1e-14)
+    pull = np.clip(away - level, -1.35, 1.35)
+    assert abs((pull * x).sum()) < 1e-10 * (abs(pull) * abs(x)).sum()
 
 
 def test_replay_agrees_with_the_oracle() -> None:

@@ -160,7 +160,7 @@ def check(theta: Mapping[str, Any]) -> Theta:
 
 def _number(key: str, value: object, least: float, most: float) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
-        raise ValueError(f"{key} is {value!r}, expected a number from {least:g} to {most:g}")
+        raise ValueError(f"{key} is {value!r}, expected a number from {least:.10g} to {most:.10g}")
     return float(value)
 
 

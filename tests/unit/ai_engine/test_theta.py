@@ -78,6 +78,12 @@ def test_what_is_unknown_or_impossible_is_refused_by_name(override: Any, key: st
         MarketState(override)
 
 
+def test_a_refusal_names_the_true_bounds() -> None:
+    """A decay of 1 is refused by a sentence that does not allow it."""
+    with pytest.raises(ValueError, match=r"expected a number from 1e-09 to 0\.999999999$"):
+        MarketState({"vol": {"ewma_lambda": 1}})
+
+
 def test_none_and_empty_overrides_are_the_defaults() -> None:
     """No override and an empty one give the defaults."""
     assert MarketState().theta == MarketState({}).theta == MarketState({"vol": {}}).theta == DEFAULT_THETA

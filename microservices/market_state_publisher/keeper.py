@@ -37,7 +37,9 @@ class StateKeeper:
         """
         self._serve(frozenset(symbols) | closes.keys())
         needed = self._market_state.min_prices
-        new = {symbol: values[-needed:] for symbol, values in closes.items() if not self._stands_on(symbol, values)}
+        new = {
+            symbol: values[-needed:].copy() for symbol, values in closes.items() if not self._stands_on(symbol, values)
+        }
         for symbol, values in new.items():
             if not self._continues(symbol, values):
                 self._engine.seed(symbol, values[:-1])

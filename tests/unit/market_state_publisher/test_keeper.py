@@ -36,6 +36,15 @@ def test_states_are_those_of_the_closes_whatever_happened(events: list[str]) -> 
         assert keeper.states(closes, symbols) == MARKET_STATE.get_states(closes)
 
 
+def test_closes_corrected_in_place_are_seen() -> None:
+    """A caller that corrects an old close in the array it handed over gets the corrected state, not a mixture."""
+    keeper = StateKeeper(MARKET_STATE)
+    closes = window(400)
+    keeper.states({"A": closes}, ["A"])
+    closes[-10] *= 1.001
+    assert keeper.states({"A": closes}, ["A"]) == MARKET_STATE.get_states({"A": closes})
+
+
 def test_a_symbol_that_left_is_forgotten() -> None:
     """When the universe drops a symbol its state is gone; when it returns it is begun anew."""
     keeper = StateKeeper(MARKET_STATE)

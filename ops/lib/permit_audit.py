@@ -16,6 +16,7 @@ HEARTBEAT_MAX_AGE_S = 60
 PERMIT_MAX_TTL_S = 60
 EVENTS_LOOKED_AT = 2_000
 JUDGED_AT_MOST = 5_000
+LARGEST_NUMBER = 10**15
 SCAN_COUNT = 2_000
 MODES = ("testnet", "mainnet", "paper")
 DIGEST = re.compile("[0-9a-f]{64}")
@@ -138,7 +139,7 @@ def _requirements(permit: dict[str, Any], gate: Gate, plan_id: str, now_s: float
     created_s, expires_ms = permit.get("created_at"), permit.get("expires_at_ms")
     latest_s = now_s + FUTURE_TOLERANCE_S
     return [
-        ("v", "1", permit.get("v") == 1),
+        ("v", "1", permit.get("v") == 1 and _is_number(permit["v"])),
         ("gate", gate.name, permit.get("gate") == gate.name),
         ("plan_id", "the key's", permit.get("plan_id") == plan_id),
         ("plan_digest", "64 hex digits", _fits(DIGEST, permit.get("plan_digest"))),
@@ -147,7 +148,11 @@ def _requirements(permit: dict[str, Any], gate: Gate, plan_id: str, now_s: float
         ("allow", "true or false", isinstance(permit.get("allow"), bool)),
         ("safe_qty", "a plain decimal", _fits(SAFE_QTY, permit.get("safe_qty"))),
         ("created_at", "a time that is past", _is_number(created_s) and created_s <= latest_s),
-        ("expires_at_ms", "a time to come", _is_number(expires_ms) and expires_ms > now_s * 1000),
+        (
+            "expires_at_ms",
+            f"a time within {PERMIT_MAX_TTL_S} s",
+            _is_number(expires_ms) and now_s < expires_ms / 1000 <= latest_s + PERMIT_MAX_TTL_S,
+        ),
     ]
 
 
@@ -156,7 +161,8 @@ def _fits(pattern: re.Pattern[str], value: object) -> bool:
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Tell whether it is a number that time can be; JSON of Python's knows infinities, and ints without bounds."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST_NUMBER
 
 
 def _scan(cli: RedisCli) -> list[bytes]:

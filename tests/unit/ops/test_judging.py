@@ -173,6 +173,10 @@ def test_a_whole_permit_is_one() -> None:
         {"created_at": "now"},
         {"expires_at_ms": int(NOW) * 1000},
         {"expires_at_ms": True},
+        {"expires_at_ms": float("inf")},
+        {"expires_at_ms": int(NOW) * 1000 + 86_400_000},
+        {"created_at": float("-inf")},
+        {"v": True},
     ],
 )
 def test_a_permit_with_one_wrong_field_is_none(change: dict[str, Any]) -> None:

@@ -103,8 +103,10 @@ def _rows(text: str) -> Iterator[Row]:
 
 def _csv_rows(lines: list[str]) -> Iterator[Row]:
     table = csv.reader(lines)
-    first = next(table, [])
-    if first and not any(_NUMBER.fullmatch(cell.strip()) for cell in first):
+    first = next(table, None)
+    if first is None:
+        return
+    if not any(_NUMBER.fullmatch(cell.strip()) for cell in first):
         names = [cell.strip().lower() for cell in first]
         for cells in table:
             yield _named_row(dict(zip(names, cells, strict=True)))
@@ -160,6 +162,8 @@ def _unnamed_row(cells: Iterable[Any]) -> Row:
     numbers = [text for text in texts if _NUMBER.fullmatch(text)]
     if len(numbers) == 1:
         return Row("", None, float(numbers[0]))
+    if len(numbers) <= _CLOSE_AMONG_NUMBERS:
+        raise ValueError(f"{len(numbers)} numbers in a row, expected one price, or open time, open, high, low, close")
     return Row("", float(numbers[0]), float(numbers[_CLOSE_AMONG_NUMBERS]))
 
 

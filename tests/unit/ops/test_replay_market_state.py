@@ -159,6 +159,18 @@ def test_unreadable_or_too_short_input_is_one_line_and_exit_1(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("", "no closed candle"), ("1,2,3\n", "3 numbers in a row"), ('[["1", "2"]]', "2 numbers in a row")],
+)
+def test_what_is_missing_is_said_in_words(tmp_path: Path, text: str, why: str) -> None:
+    """An empty file and rows without a close are refused by what they lack, not by a Python error."""
+    path = tmp_path / "prices.csv"
+    path.write_text(text)
+    with pytest.raises(BadPrices, match=why):
+        read_history(str(path))
+
+
 def test_a_missing_file_is_exit_1(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A file that is not there."""
     code, _, err = run(capsys, "--file", str(tmp_path / "absent"))

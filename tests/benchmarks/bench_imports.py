@@ -17,11 +17,13 @@ IMPORTS = {
     "rich": "import rich.console, rich.live, rich.table",
     "scipy.stats (tests only)": "import scipy.stats",
 }
+# VmHWM, because a child's ru_maxrss begins at what its parent had: every dependency would look free behind a large one.
 _PROBE = """
-import resource, time
+import time
 begun = time.perf_counter()
 {statement}
-print(time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+seconds = time.perf_counter() - begun
+print(seconds, next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024)
 """
 
 

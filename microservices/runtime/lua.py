@@ -11,10 +11,10 @@ Argument = str | bytes | int
 
 
 class Commands(Protocol):
-    """What a script needs of a client or a pipeline."""
+    """What a script needs of a client."""
 
     def execute_command(self, *args: object) -> object:
-        """Send one command, or queue it."""
+        """Send one command."""
 
 
 class LuaScript:
@@ -50,15 +50,6 @@ class LuaScript:
         except NoScriptError:
             return redis.execute_command("EVAL", self.source, len(keys), *keys, *args)
 
-    def add_to(self, pipeline: Commands, keys: Sequence[str | bytes] = (), args: Sequence[Argument] = ()) -> None:
-        """Queue a call by digest on a pipeline.
-
-        The server must know the script: call `upload` once before the first pipeline, and again where the pipeline
-        raised NoScriptError (a restarted server knows none), then send the whole pipeline again. A NoScriptError means
-        that this call did not run; what else stood in the pipeline may have, and must bear being sent twice.
-        """
-        pipeline.execute_command("EVALSHA", self.sha, len(keys), *keys, *args)
-
     def upload(self, redis: Commands) -> None:
-        """Make the server know the script, for pipelines."""
+        """Make the server know the script, for callers that name it by its digest themselves."""
         redis.execute_command("SCRIPT LOAD", self.source)

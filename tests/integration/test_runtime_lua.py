@@ -55,19 +55,13 @@ def test_an_error_of_the_script_is_raised_as_it_is(redis_client: Redis) -> None:
     assert recording.sent == ["EVALSHA"]
 
 
-def test_a_pipeline_runs_an_uploaded_script(redis_client: Redis) -> None:
-    """Many calls, one round trip; a server that lost its scripts says so for every one of them."""
+def test_an_uploaded_script_is_known_by_its_digest(redis_client: Redis) -> None:
+    """Whoever sends many calls at once names it without its text."""
     redis_client.script_flush()
-    with redis_client.pipeline(transaction=False) as pipeline:
-        ADD.add_to(pipeline, ["n"], [1])
-        ADD.add_to(pipeline, ["n"], [1])
-        with pytest.raises(NoScriptError):
-            pipeline.execute()
-        assert redis_client.get("n") is None
-        ADD.upload(redis_client)
-        ADD.add_to(pipeline, ["n"], [1])
-        ADD.add_to(pipeline, ["n"], [b"2"])
-        assert pipeline.execute() == [1, 3]
+    with pytest.raises(NoScriptError):
+        redis_client.evalsha(ADD.sha, 1, "n", "1")
+    ADD.upload(redis_client)
+    assert redis_client.evalsha(ADD.sha, 1, "n", "1") == 1
 
 
 def test_a_script_is_read_from_its_package() -> None:

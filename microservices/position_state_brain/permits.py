@@ -213,7 +213,9 @@ class PermitLoop:
             plan_id = what.rpartition(" ")[2]
             _log.debug("%s", not_listed_line(symbol, self._watch.latest.source, plan_id))
         else:
-            _log.info("%s: deny %s, %s", symbol, what, reason)
+            unreadable = verdict.context.get("unreadable")
+            why = f" ({unreadable})" if unreadable else ""
+            _log.log(logging.WARNING if why else logging.INFO, "%s: deny %s, %s%s", symbol, what, reason, why)
 
     def _note_allow(self, symbol: str, what: str, verdict: Allow, label: str, *, is_displacing: bool) -> None:
         """Count and log a permit; an exit that goes ahead although our ledger says otherwise wants a look."""

@@ -75,13 +75,13 @@ class FactsReader:
             account=self._board.view,
             kill_switch=self._kill_switch(answers.kill_switch),
             hold=Hold(answers.hold),
-            verdict=_read(answers.verdict, position.decode_verdict, plan.plan_id),
+            verdict=_read(answers.verdict, position.decode_verdict, plan.plan_id, position.verdict_key(plan.plan_id)),
             has_claim=_is_of_another(answers, plan),
-            mark=_read(answers.mark, position.decode_inflight, plan.symbol),
+            mark=_read(answers.mark, position.decode_inflight, plan.symbol, position.inflight_key(plan.symbol)),
             open_claims=_open_claims(answers.open_claims, plan.symbol),
-            ledger=_read(answers.ledger, position.decode_ledger, plan.symbol),
+            ledger=_read(answers.ledger, position.decode_ledger, plan.symbol, position.ledger_key(plan.symbol)),
             has_baseline=isinstance(answers.baseline, bytes) and bool(answers.baseline),
-            instrument=_read(answers.instrument, _instrument, plan.symbol),
+            instrument=_read(answers.instrument, _instrument, plan.symbol, universe.INSTRUMENTS_KEY),
         )
 
     def _answers(self, plan: Plan) -> _Answers:
@@ -110,9 +110,9 @@ class FactsReader:
         return switch
 
 
-def _read(raw: Any, decode: Callable[[Any, str], T | None], name: str) -> T | Unreadable | None:  # noqa: ANN401 - redis-py's
+def _read(raw: Any, decode: Callable[[Any, str], T | None], name: str, key: str) -> T | Unreadable | None:  # noqa: ANN401 - redis-py's
     if isinstance(raw, ResponseError):
-        return Unreadable(name, str(raw))
+        return Unreadable(key, str(raw))
     try:
         return decode(raw, name)
     except Unreadable as fault:

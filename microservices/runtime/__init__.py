@@ -11,7 +11,7 @@ from microservices.runtime.entry import run
 from microservices.runtime.errors import Away, LeaseHeld, Refused, is_wrong_type
 from microservices.runtime.lua import LuaScript
 from microservices.runtime.pauses import Pauses
-from microservices.runtime.redis_connection import connect, describe, require_version
+from microservices.runtime.redis_connection import connect
 from microservices.runtime.settings import CommonSettings, LogLevel, Secret, SettingError, load_settings
 from microservices.runtime.single_instance import SingleInstance
 from microservices.runtime.stream_consumer import Entry, StreamConsumer
@@ -35,9 +35,7 @@ __all__ = [
     "StreamConsumer",
     "SystemClock",
     "connect",
-    "describe",
     "is_wrong_type",
     "load_settings",
-    "require_version",
     "run",
 ]

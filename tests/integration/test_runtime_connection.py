@@ -7,7 +7,8 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from microservices.runtime import CommonSettings, connect, load_settings, require_version
+from microservices.runtime import CommonSettings, connect, load_settings
+from microservices.runtime.redis_connection import require_version
 from tests.support.redis_server import RedisServer
 from tests.support.tcp_proxy import Fault, TcpProxy
 

@@ -11,11 +11,9 @@ from microservices.runtime import (
     Refused,
     SettingError,
     connect,
-    describe,
     load_settings,
-    require_version,
 )
-from microservices.runtime.redis_connection import SOCKET_TIMEOUT_S
+from microservices.runtime.redis_connection import SOCKET_TIMEOUT_S, describe, require_version
 from microservices.runtime.stream_consumer import LONGEST_BLOCK_MS
 
 

@@ -12,7 +12,7 @@ from microservices.apply_layer.register import Register
 from microservices.apply_layer.sent_log import SentLog
 from microservices.contracts import claim, hashes, plan, position, result
 from microservices.contracts.claim import ApplyStatus
-from microservices.contracts.control import Mode
+from microservices.contracts.control import KILL_SWITCH_KEY, KillSwitch, Mode, decode_kill_switch
 from microservices.contracts.fields import Unreadable, stream_id, text
 from microservices.exchange import SignedClient
 from microservices.runtime import Clock, SingleInstance
@@ -58,6 +58,7 @@ class Heartbeat:
         self._clock = clock
         self._mode = mode
         self._build = build
+        self._kill_switch: KillSwitch | None = None
 
     def tick(self) -> float:
         """Do it once; return the seconds to pause.
@@ -71,6 +72,7 @@ class Heartbeat:
             self._instance.acquire()
             self._recovery.request("the lease is ours again")  # what another may have done meanwhile
         self._recovery.look()
+        self._look_at_kill_switch()
         status = ApplyStatus(
             last_ts=int(self._clock.now()),
             mode=self._mode,
@@ -83,6 +85,23 @@ class Heartbeat:
         metrics.OPEN_CLAIMS.set(status.open_claims)
         metrics.UNRESOLVED.set(self._register.unresolved_count)
         return HEARTBEAT_EVERY_S
+
+    def _look_at_kill_switch(self) -> None:
+        """Log every change, and a value that is none as an alarm; what counts is read by the scripts."""
+        try:
+            state, alarm = decode_kill_switch(self._redis.get(KILL_SWITCH_KEY))
+        except ResponseError as error:
+            state, alarm = KillSwitch.FULL_STOP, f"{KILL_SWITCH_KEY}: {error}: everything stops"
+        if state is self._kill_switch:
+            return
+        self._kill_switch = state
+        metrics.KILL_SWITCH.set(list(KillSwitch).index(state))
+        if alarm:
+            logger.error("%s", alarm)
+        elif state is not KillSwitch.OFF:
+            logger.warning("Kill switch: %s", state)
+        else:
+            logger.info("Kill switch: %s", state)
 
     def _open_claims(self) -> int:
         try:

@@ -1,5 +1,7 @@
 """What the apply layer measures."""
 
+import re
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from microservices.contracts.permit import Gate
@@ -29,6 +31,7 @@ LOG_SECONDS = Histogram(
 WAITING = Gauge("apply_waiting_plans", "Plans that wait for permits, a worker or a back-off")
 UNRESOLVED = Gauge("apply_unresolved_orders", "Orders whose outcome is being asked for, or whose result is not written")
 OPEN_CLAIMS = Gauge("apply_open_claims", "Claims that are not done")
+KILL_SWITCH = Gauge("apply_kill_switch", "0 off, 1 no_new_risk, 2 full_stop, or a value that is none")
 RECOVERIES = Counter("apply_recoveries", "Comparisons of sent.log with Redis, at start and after every reconnect")
 REWRITTEN = Counter("apply_results_rewritten", "Results that Redis had lost and that were written again from sent.log")
 TRIMMED = Counter("apply_trimmed_entries", "Stream entries trimmed away", ["stream"])
@@ -39,10 +42,11 @@ for _outcome in (FILLED, REFUSED, UNKNOWN):
 for _gate in Gate:
     GATE_WAIT.labels(gate=_gate)
 
+_EXCHANGE_ERROR = re.compile(r"exchange_error_[0-9]{1,4}", re.ASCII)
 _OUR_CODES = frozenset(reason.value for reason in Reason)
 
 
 def ended(result: Result) -> None:
     """Count a result; labels are bounded, although a plan's own codes are not."""
-    ours = not result.error or result.error in _OUR_CODES or result.error.startswith("exchange_error_")
+    ours = not result.error or result.error in _OUR_CODES or _EXCHANGE_ERROR.fullmatch(result.error)
     RESULTS.labels(decision=result.decision, error=result.error if ours else "own").inc()

@@ -122,10 +122,8 @@ class SentLog:
         A line that cannot be written, or does not survive a power cut, is no harm: the next start finds the result.
         """
         with self._lock:
-            logged = self._orders.get(end.plan_id)
-            if logged is None:
+            if not _put_end(self._orders, end):
                 return
-            self._orders[end.plan_id] = LoggedOrder(logged.sent, end)
             try:
                 self._write(_Line(end=end), to_disk=False)
             except OSError as error:
@@ -138,7 +136,7 @@ class SentLog:
             return [logged.sent for logged in self._orders.values() if logged.end is None]
 
     def ended_newest_first(self) -> Iterator[OrderEnd]:
-        """Give the ends that are known, newest order first."""
+        """Give the ends that are known, the newest first: an order may have been asked for for long."""
         with self._lock:
             orders = list(self._orders.values())
         return (logged.end for logged in reversed(orders) if logged.end is not None)
@@ -215,9 +213,18 @@ def _read(path: Path, whole: bytes) -> dict[str, LoggedOrder]:
             raise Refused(f"{why}; compare with the exchange, then move the file away") from None
         if line.sent is not None:
             orders[line.sent.plan_id] = LoggedOrder(line.sent)
-        elif line.end is not None and line.end.plan_id in orders:
-            orders[line.end.plan_id] = LoggedOrder(orders[line.end.plan_id].sent, line.end)
+        elif line.end is not None:
+            _put_end(orders, line.end)
     return orders
+
+
+def _put_end(orders: dict[str, LoggedOrder], end: OrderEnd) -> bool:
+    """Add an end to its order and move both to the end, so that ends stand in their own order; tell if there is one."""
+    logged = orders.pop(end.plan_id, None)
+    if logged is None:
+        return False
+    orders[end.plan_id] = LoggedOrder(logged.sent, end)
+    return True
 
 
 def _lines(logged: LoggedOrder) -> Iterator[_Line]:

@@ -27,7 +27,7 @@ QUANTITIES = {
     "SOLUSDT": "1", "LTCUSDT": "1", "XRPUSDT": "20", "ADAUSDT": "100", "DOGEUSDT": "300", "TRXUSDT": "100",
     "AVAXUSDT": "4", "DOTUSDT": "20", "XLMUSDT": "200", "ATOMUSDT": "20", "ETCUSDT": "4", "FILUSDT": "20",
 }  # fmt: skip
-RATES = ((1, 10), (10, 100), (100, 280))
+RATES = ((1, 10), (10, 100), (100, 150))
 """Plans a second, and how many; the exchange takes 300 orders in 10 s."""
 SKIPPED = 5_000
 WAITING = 1_000

@@ -70,6 +70,14 @@ def test_never_more_than_the_plan_wanted(bench: Bench, qty: str, claimed: str) -
     assert bench.consume(entry_id) == Claimed(Decimal(claimed))
 
 
+def test_a_name_in_any_script_is_a_name(bench: Bench) -> None:
+    """The exchange lists such symbols, and a position in one must close; JSON may write them either way."""
+    entry_id = bench.world.add("p1", symbol="币安人生USDT")
+    document = bench.world.permit(entry_id)
+    bench.redis.set(permit.key(Gate.P33, "p1"), json.dumps(document, ensure_ascii=True))
+    assert bench.consume(entry_id) == Claimed(Decimal("0.002"))
+
+
 NO_PERMIT: list[dict[str, Any]] = [
     {"v": 2},
     {"gate": "governor"},

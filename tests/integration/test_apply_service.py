@@ -306,6 +306,18 @@ def test_a_dry_run_consumes_permits_and_sends_nothing(
         desk.world.assert_settled(1)
 
 
+def test_the_kill_switch_is_watched_and_a_word_that_is_none_is_an_alarm(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """I-39: the operator sees that it took effect, and that a slip stops everything."""
+    caplog.set_level("INFO")
+    for value, said in (("off", "Kill switch: off"), ("no_new_risk", "no_new_risk"), ("of", "everything stops")):
+        desk.redis.set(control.KILL_SWITCH_KEY, value)
+        with desk.running():
+            wait_until(lambda said=said: said in caplog.text, what=said)  # type: ignore[misc] # a loop's value, bound
+    assert [record.levelname for record in caplog.records if "everything stops" in record.message] == ["ERROR"]
+
+
 def test_an_entry_whose_body_was_trimmed_away_still_gets_its_result(desk: Desk) -> None:
     """It was read before a crash and is gone now: nobody knows what it was."""
     entry_id = desk.world.add("p1")

@@ -194,6 +194,17 @@ def test_old_ended_orders_are_dropped_and_open_ones_never(tmp_path: Path) -> Non
     assert sorted(path.name for path in tmp_path.iterdir()) == [FILE_NAME]
 
 
+def test_ends_come_newest_first_whenever_their_orders_were_sent(tmp_path: Path) -> None:
+    """A rollback loses the newest results, and an order that was asked for for an hour may have one of them."""
+    log = opened(tmp_path)
+    for plan_id in ("slow", "p1", "p2"):
+        log.append(order(plan_id))
+    for plan_id in ("p1", "p2", "slow"):
+        log.end(msgspec.structs.replace(END, plan_id=plan_id))
+    for reader in (log, opened(tmp_path)):
+        assert [end.plan_id for end in reader.ended_newest_first()] == ["slow", "p2", "p1"]
+
+
 def test_only_the_owner_may_read_it(tmp_path: Path) -> None:
     """It says what is traded."""
     opened(tmp_path)

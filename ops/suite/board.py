@@ -1,6 +1,7 @@
 """The board of `make run`: a live screen on a terminal, the same as text elsewhere."""
 
 from collections import Counter
+from decimal import Decimal
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -8,11 +9,18 @@ from rich.text import Text
 
 from microservices.contracts.market_state import MarketStateRow, Regime
 from microservices.contracts.universe_reader import Tier
+from ops.suite.positions import Agreement, summary
 from ops.suite.reading import SuiteView
 
 STATES_SHOWN = 10
 REASONS_SHOWN = 6
 POSITIONS_SHOWN = 8
+_AGREEMENT_STYLE = {
+    Agreement.AGREES: "",
+    Agreement.NOT_SEEN: "yellow",
+    Agreement.DIFFERS: "bold red",
+    Agreement.UNKNOWN: "bold red",
+}
 _REGIME_STYLE = {Regime.TREND: "green", Regime.MR: "magenta", Regime.CHOP: "yellow"}
 
 
@@ -86,15 +94,18 @@ def _decisions(view: SuiteView) -> Group:
 
 
 def _positions(view: SuiteView) -> Group:
-    disagree = sum(not line.agrees for line in view.positions)
-    agreement = "ledger agrees" if not disagree else f"{disagree} differ from the ledger"
     table = _table("symbol")
     for column in ("exchange", "ledger", "mark price"):
         table.add_column(column, justify="right")
+    table.add_column("")
     for line in view.positions[:POSITIONS_SHOWN]:
-        style = "" if line.agrees else "red"
-        table.add_row(line.symbol, str(line.exchange), str(line.ledger), str(line.mark_price or "-"), style=style)
-    return _titled(f"POSITIONS    {len(view.positions)} open, {agreement}", table)
+        figures = (_figure(line.exchange), _figure(line.ledger), _figure(line.mark_price))
+        table.add_row(line.symbol, *figures, line.agreement.value, style=_AGREEMENT_STYLE[line.agreement])
+    return _titled(f"POSITIONS    {summary(view.positions)}", table)
+
+
+def _figure(value: Decimal | None) -> str:
+    return "?" if value is None else format(value, "f")
 
 
 def _table(first_column: str) -> Table:

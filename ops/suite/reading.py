@@ -4,7 +4,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,10 +13,12 @@ from redis import Redis
 from microservices.contracts import candles, claim, decision, hashes, market_state, permit, position
 from microservices.contracts.control import Mode
 from microservices.contracts.decision import Window
-from microservices.contracts.fields import Unreadable
+from microservices.contracts.fields import RawHash, Unreadable
 from microservices.contracts.market_state import MarketStateRow
+from microservices.contracts.position import AccountRow
 from microservices.contracts.universe_reader import Allowlist, Tier, UniverseReader
 from microservices.runtime import streams
+from ops.suite.positions import PositionLine, compare
 
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
@@ -36,21 +37,6 @@ class ServiceLine:
     name: str
     ready: bool
     says: str
-
-
-@dataclass(frozen=True)
-class PositionLine:
-    """One symbol's position at the exchange against our own ledger."""
-
-    symbol: str
-    exchange: Decimal
-    ledger: Decimal
-    mark_price: Decimal | None
-
-    @property
-    def agrees(self) -> bool:
-        """Whether both say the same."""
-        return self.exchange == self.ledger
 
 
 @dataclass(frozen=True)
@@ -197,16 +183,20 @@ class SuiteReader:
         return allowed, denied
 
     def _positions(self) -> tuple[PositionLine, ...]:
-        prefix = position.ledger_key("").encode()
-        symbols = sorted(bytes(key).removeprefix(prefix).decode() for key in self._redis.scan_iter(prefix + b"*"))
+        symbols = sorted(self._symbols_of(position.ledger_key("")) | self._symbols_of(position.snapshot_key("")))
+        account = self._readable(lambda: position.decode_account(self._redis.hgetall(position.ACCOUNT_KEY)))
         snapshots = self._hashes(position.snapshot_key(symbol) for symbol in symbols)
         ledgers = self._hashes(position.ledger_key(symbol) for symbol in symbols)
         lines = []
         for symbol, snapshot, ledger in zip(symbols, snapshots, ledgers, strict=True):
-            line = self._readable(partial(_position_line, symbol, snapshot, ledger))
-            if line is not None and (line.exchange or line.ledger):
+            line = self._readable(partial(_position_line, symbol, account, snapshot, ledger))
+            if line is not None and not line.is_flat:
                 lines.append(line)
         return tuple(lines)
+
+    def _symbols_of(self, prefix: str) -> set[str]:
+        keys = self._redis.scan_iter(f"{prefix}*", count=1000)
+        return {bytes(key).decode("utf-8", "backslashreplace").removeprefix(prefix) for key in keys}
 
     def _decisions(self) -> dict[str, int]:
         counts = self._hashes([decision.counts_key(Window.M5)])[0]
@@ -224,15 +214,8 @@ class SuiteReader:
         return pipeline.execute()
 
 
-def _position_line(symbol: str, raw_snapshot: Any, raw_ledger: Any) -> PositionLine:  # noqa: ANN401 - redis-py's answers
-    snapshot = position.decode_snapshot(raw_snapshot, symbol)
-    ledger = position.decode_ledger(raw_ledger, symbol)
-    return PositionLine(
-        symbol,
-        Decimal(0) if snapshot is None else snapshot.position_amt,
-        Decimal(0) if ledger is None else ledger.position_amt,
-        None if snapshot is None else snapshot.mark_price,
-    )
+def _position_line(symbol: str, account: AccountRow | None, snapshot: RawHash, ledger: RawHash) -> PositionLine:
+    return compare(symbol, account, position.decode_snapshot(snapshot, symbol), position.decode_ledger(ledger, symbol))
 
 
 def _silent(name: str) -> ServiceLine:

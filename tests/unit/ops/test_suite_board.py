@@ -3,16 +3,23 @@
 from collections import Counter
 from decimal import Decimal
 
+import pytest
 from rich.console import Console
 
+from microservices.contracts.control import Mode
 from microservices.contracts.market_state import MarketStateRow, Regime, Source
+from microservices.contracts.position import AccountRow, LedgerRow
 from microservices.contracts.universe_reader import Tier
 from ops.suite.board import render
-from ops.suite.reading import PositionLine, ServiceLine, SuiteView
+from ops.suite.positions import Agreement, PositionLine, compare
+from ops.suite.reading import ServiceLine, SuiteView
 
 STATE = MarketStateRow(
     0.001, 0.0001, 0.5, 0.6, 0.1, 0.3, 0.5, 1.0, 1.0, 1_799_999_990, 300, Regime.TREND, Source.CANDLES, 1
 )
+
+
+HELD = PositionLine("BTCUSDT", Decimal("0.5"), Decimal("0.5"), Decimal(60000), Agreement.AGREES)
 
 
 def view(**changes: object) -> SuiteView:
@@ -27,7 +34,7 @@ def view(**changes: object) -> SuiteView:
         "states": {"BTCUSDT": STATE},
         "permits_allowed": 3,
         "permits_denied": Counter({"no_position": 2}),
-        "positions": (PositionLine("BTCUSDT", Decimal("0.5"), Decimal("0.5"), Decimal(60000)),),
+        "positions": (HELD,),
         "decisions": {"EXECUTE": 3, "BLOCKED": 2},
         "reasons": (("no_position", 2),),
         "faults": (),
@@ -58,10 +65,38 @@ def test_fail_closed_is_said_with_its_reasons() -> None:
     assert "FAIL-CLOSED: universe: 400 s old, limit 300 s" in text
 
 
-def test_a_position_that_differs_from_the_ledger_is_counted() -> None:
-    """Disagreement stands in the heading, not only in the numbers."""
-    text = shown(view(positions=(PositionLine("BTCUSDT", Decimal("0.5"), Decimal(0), None),)))
-    assert "1 differ from the ledger" in text
+def test_a_position_that_differs_from_the_ledger_is_said_in_the_heading() -> None:
+    """Disagreement stands in the heading and in its row, not only in the numbers."""
+    text = shown(view(positions=(HELD, PositionLine("ETHUSDT", Decimal(1), Decimal(0), None, Agreement.DIFFERS))))
+    assert "2 open: 1 agrees, 1 DIFFERS" in text
+
+
+FILLED_MS = 1_800_000_000_000
+LEDGER = LedgerRow(Decimal(1), last_exec_ts_ms=FILLED_MS)
+
+
+def account(ts_ms: int) -> AccountRow:
+    """An account as it was seen at that time."""
+    return AccountRow(ts_ms, Mode.PAPER, "a", complete=True, one_way=True, open_positions=1)
+
+
+@pytest.mark.parametrize(
+    ("seen_ms", "ledger", "agreement"),
+    [
+        (None, LEDGER, Agreement.UNKNOWN),
+        (FILLED_MS - 1_000, LEDGER, Agreement.NOT_SEEN),
+        (FILLED_MS + 1_999, LEDGER, Agreement.NOT_SEEN),
+        (FILLED_MS + 2_000, LEDGER, Agreement.DIFFERS),
+        (FILLED_MS, LedgerRow(Decimal(0)), Agreement.AGREES),
+        (FILLED_MS, None, Agreement.AGREES),
+    ],
+)
+def test_a_ledger_is_compared_with_what_can_show_its_last_fill(
+    seen_ms: int | None, ledger: LedgerRow | None, agreement: Agreement
+) -> None:
+    """A flat snapshot from before our fill is no disagreement yet, one from after it is; no account is no knowledge."""
+    seen = None if seen_ms is None else account(seen_ms)
+    assert compare("BTCUSDT", seen, None, ledger).agreement is agreement
 
 
 def test_hostile_values_are_only_text() -> None:

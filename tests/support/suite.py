@@ -191,6 +191,27 @@ class Suite:
         self.exchange.close()
         self.paper.stop()
 
+    def pid(self, name: str) -> int:
+        """Give a process's id; the server's own for Redis."""
+        return int(self.redis.info("server")["process_id"]) if name == "redis" else self._running[name].pid
+
+    def has_ended(self) -> dict[str, int]:
+        """Give the processes that ended although nobody told them to, with their exit codes."""
+        codes = {name: running.poll() for name, running in self._running.items()}
+        return {name: code for name, code in codes.items() if code is not None}
+
+    def run_another(self, name: str, **settings: str) -> subprocess.Popen[str]:
+        """Start a process a second time by mistake, its output to be read by the caller, who also ends it."""
+        process = self._processes[name]
+        environment = {**process.environment, **self._settings.get(name, {}), **settings}
+        return subprocess.Popen(
+            process.command, env=environment, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+
+    def log(self, name: str) -> str:
+        """Give all that a process has logged, those before a restart too."""
+        return (self._folder / "logs" / f"{name}.log").read_text(errors="replace")
+
     def logs(self) -> str:
         """Give the last lines of every process, for whoever looks into a failure."""
         parts = []

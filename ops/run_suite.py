@@ -5,6 +5,7 @@ scripts and exits 0 only if everything worked. Ctrl-C stops all; only the log fo
 """
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
@@ -24,7 +25,7 @@ WIDTH = 118
 def main() -> int:
     """Run until ended; 0 if everything worked, 1 if not, 2 for usage."""
     arguments = _arguments()
-    logs = arguments.logs / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    logs = arguments.logs / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}"
     logs.mkdir(parents=True)
     # Keys and reasons come from outside: nothing in them is markup.
     console = Console(width=None if sys.stdout.isatty() else WIDTH, markup=False, highlight=False)

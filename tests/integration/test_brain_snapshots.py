@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from microservices.contracts import claim, control, position, universe
+from microservices.contracts import claim, control, hashes, position, universe
 from microservices.contracts.claim import ClaimState, OpenClaim
 from microservices.contracts.control import Mode
 from microservices.contracts.plan import Action, Side
-from microservices.contracts.position import AccountRow, PositionSide
+from microservices.contracts.position import AccountRow, Baseline, PositionSide
 from microservices.exchange import PositionSide as RowSide
 from microservices.exchange import Unreachable
 from microservices.position_state_brain.committing import LeaseLost
@@ -345,8 +345,8 @@ def test_on_paper_the_first_start_adopts_the_account(
     world.brain.ledger.tick()
     world.redis.hset(position.ledger_key(SYMBOL), "last_exec_ts_ms", world.now_ms() - 2_100)
     world.snapshot()
-    baseline = world.redis.hgetall(position.BASELINE_KEY)
-    assert (baseline[b"by"], baseline[b"positions"]) == (b"first start on paper", b"1")
+    baseline = hashes.decode(world.redis.hgetall(position.BASELINE_KEY), Baseline, position.BASELINE_KEY)
+    assert (baseline.by, baseline.positions) == ("first start on paper", 1)
     assert (booked(world), booked(world, "ETHUSDT")) == (D(0), D(-2))
 
 

@@ -123,7 +123,10 @@ class Conductor:
         return self._run_for_s is not None and time.monotonic() - self._started >= self._run_for_s
 
     def _title(self) -> str:
-        return f"QUANTUM TRADER    paper    {time.monotonic() - self._started:.0f} s after start    Ctrl-C stops all"
+        return f"QUANTUM TRADER    {self._age()}    Ctrl-C stops all"
+
+    def _age(self) -> str:
+        return f"paper    {time.monotonic() - self._started:.0f} s after start"
 
     def _judge(self, redis: Redis, exchange: SignedClient, reader: SuiteReader) -> str:
         """Show the last summary, run the proofs, and say point by point what worked."""
@@ -132,7 +135,7 @@ class Conductor:
             checks = [*_readiness(view), *followed(redis, exchange), counted_once(redis)]
         except RedisError as away:
             return f"Redis is away at the end: {away}"
-        self._console.print(render(view, "FINAL SUMMARY" + self._title().removeprefix("QUANTUM TRADER")), "")
+        self._console.print(render(view, f"FINAL SUMMARY    {self._age()}"), "")
         for proof, printed in prove(self._layout.base_environment):
             checks.append(proof)
             self._console.print(f"$ bash {proof.what}", printed, sep="\n", soft_wrap=True)

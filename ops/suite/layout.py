@@ -12,6 +12,8 @@ from ops.suite.ports import free_ports
 PUBLISH_INTERVAL_S = 10
 """The demonstration publishes more often than the default 60 s, so that a watcher sees it move."""
 WINDOW_INTERVAL_S = 2
+CANDLES_WEIGHT_PER_MIN = 1_600
+"""Enough for the history of hundreds of symbols and their first new candle in one minute; nobody shares the limit."""
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LOG_LEVEL", "PAPER_SEED")
 
 
@@ -116,7 +118,11 @@ def _trading(layout: Layout) -> dict[str, str]:
 _WITH_KEYS = ("position-state-brain", "apply-layer")
 _SERVICES: dict[str, tuple[str, str, dict[str, str]]] = {
     "universe-service": ("universe_service", "UNIVERSE_METRICS_PORT", {"UNIVERSE_MODE": "paper"}),
-    "candle-feed": ("candle_feed", "CANDLES_METRICS_PORT", {}),
+    "candle-feed": (
+        "candle_feed",
+        "CANDLES_METRICS_PORT",
+        {"CANDLES_WEIGHT_PER_MIN": str(CANDLES_WEIGHT_PER_MIN)},
+    ),
     "marketstate": (
         "market_state_publisher",
         "MARKETSTATE_METRICS_PORT",

@@ -115,7 +115,10 @@ end
 local function positions_refuse(at_ms)
   local seen_ms = whole(field(KEYS[9], 'ts_ms'))
   local positions = whole(field(KEYS[9], 'open_positions'))
-  if seen_ms == nil or positions == nil or at_ms - seen_ms > 10000 or seen_ms - at_ms > 1000 then
+  local is_whole = field(KEYS[9], 'complete') == 'true' and field(KEYS[9], 'one_way') == 'true'
+  local is_ours = field(KEYS[9], 'mode') == ARGV[7] and field(KEYS[9], 'account') == ARGV[9]
+  if not (is_whole and is_ours) or seen_ms == nil or positions == nil or at_ms - seen_ms > 10000
+    or seen_ms - at_ms > 1000 then
     return 'stale_exchange_state'
   end
   local done = redis.call('ZCOUNT', KEYS[10], string.format('%.0f', seen_ms), '+inf')

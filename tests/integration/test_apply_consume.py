@@ -426,6 +426,21 @@ def test_an_open_needs_a_fresh_count_of_positions(bench: Bench) -> None:
     assert bench.consume(entry_id) == OurRefusal("stale_exchange_state")
 
 
+@pytest.mark.parametrize("name", ["complete", "one_way", "mode", "account"])
+@pytest.mark.parametrize("value", [None, "", "false", "another"])
+def test_an_open_needs_a_count_of_this_very_account_that_is_complete(
+    bench: Bench, name: str, value: str | None
+) -> None:
+    """A fresh row that is incomplete, of hedge mode, or of another account says nothing about our positions."""
+    entry_id = bench.world.add_open("p1")
+    bench.world.permit(entry_id)
+    if value is None:
+        bench.redis.hdel(position.ACCOUNT_KEY, name)
+    else:
+        bench.redis.hset(position.ACCOUNT_KEY, name, value)
+    assert bench.consume(entry_id) == OurRefusal("stale_exchange_state")
+
+
 def test_a_ban_holds_the_claim_back_and_no_lesser_back_off_does(bench: Bench) -> None:
     """Orders obey 418 alone; a throttled exit waits for its one POST with its permits unburnt."""
     entry_id = bench.world.add("p1")

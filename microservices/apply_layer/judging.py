@@ -173,7 +173,7 @@ class Judge:
             self._closer.ack(entry_id)
             self._register.drop(waiting)
         elif answer.entry_id == entry_id:
-            self._recovery.request(f"plan {waiting.plan.plan_id} has a claim that is not in hand")
+            self._recovery.found(waiting.plan)
         else:
             told = self._closer.answer(subject_of(waiting.plan), ended(Reason.DUPLICATE_PLAN))
             if isinstance(told, LeaseLost):

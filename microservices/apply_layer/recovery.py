@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from microservices.apply_layer import metrics
 from microservices.apply_layer.endings import ended
@@ -55,7 +56,7 @@ class Recovery:
         sent_log: what was, or may have been, sent.
         register: what is in hand; recovered jobs go there.
         resolver: takes the orders to ask for and the results to write.
-        clock: dates an order of which nothing but its claim's name is left.
+        clock: monotonic time: how long a plan had waited that turns out to be claimed.
         rules: dry run, and how long results are kept.
         check: called first; raises where this Redis is not ours (any more).
     """
@@ -82,6 +83,7 @@ class Recovery:
         self._check = check
         self._due = threading.Event()
         self._due.set()
+        self._unlisted: dict[str, Plan] = {}
         self._run_id = b""
         self.runs = 0
 
@@ -95,6 +97,11 @@ class Recovery:
         if not self._due.is_set():
             logger.info("Comparing sent.log with Redis: %s", why)
             self._due.set()
+
+    def found(self, plan: Plan) -> None:
+        """Have this plan's claim taken up, which is not in hand: a reply was lost, or its line among the open ones."""
+        self._unlisted[plan.plan_id] = plan
+        self.request(f"plan {plan.plan_id} has a claim that is not in hand")
 
     def look(self) -> None:
         """Ask which server this is, and request a run where it is another one, or was restarted.
@@ -203,11 +210,19 @@ class Recovery:
 
     def _take_up_open_claims(self) -> None:
         """Go on with claims that no line and nothing in hand speaks of: what a crash left between claim and line."""
+        self._list_unlisted()
         lines: dict[Any, Any] = self._redis.hgetall(claim.OPEN_KEY)
         for name, raw in lines.items():
             plan_id = name.decode("utf-8", "replace")
             if self._register.job(plan_id) is None and self._sent_log.find(plan_id) is None:
                 self._take_up(plan_id, raw)
+
+    def _list_unlisted(self) -> None:
+        """Name claims among the open ones that were found to be missing there, taken for sent until they are read."""
+        for plan_id, found in self._unlisted.items():
+            line = OpenClaim(found.symbol, found.action, ClaimState.SENT, found.entry_id)
+            self._redis.hsetnx(claim.OPEN_KEY, plan_id, claim.encode_open(line))
+        self._unlisted = {}
 
     def _take_up(self, plan_id: str, raw_line: bytes) -> None:
         line = _open_line(raw_line, plan_id)
@@ -236,8 +251,13 @@ class Recovery:
             self._register.queue(job)
 
     def _claim(self, plan_id: str) -> Claim | None:
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.hgetall(claim.key(plan_id))
+        raw = pipeline.execute(raise_on_error=False)[0]
         try:
-            return claim.decode(self._redis.hgetall(claim.key(plan_id)), plan_id)
+            if isinstance(raw, ResponseError):
+                raise Unreadable(claim.key(plan_id), str(raw))
+            return claim.decode(raw, plan_id)
         except Unreadable as fault:
             logger.error("%s", fault)  # noqa: TRY400 (the line says it all)
             return None

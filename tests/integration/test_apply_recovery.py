@@ -280,6 +280,28 @@ def test_a_claim_that_somebody_deleted_is_asked_for(desk: Desk) -> None:
         assert orders_of(desk, left) == 1
 
 
+def test_a_claim_that_is_no_hash_does_not_stop_the_others(desk: Desk) -> None:
+    """I-06: one key of another type; its order is asked for, and exits of other plans go on."""
+    left = Left(desk)
+    left.claim(ClaimState.SENT)
+    desk.redis.delete(claim.key(left.plan_id))
+    desk.redis.set(claim.key(left.plan_id), "rubbish")
+    with desk.running():
+        other = desk.world.add(symbol="BTCUSDT")
+        desk.world.permit(other, allow=False, safe_qty="0", reason="no_position")
+        assert desk.world.await_result(other).error == "no_position"
+
+
+def test_a_claim_that_the_open_ones_do_not_name_is_taken_up(desk: Desk) -> None:
+    """I-43: somebody deleted the list; the exit is sent once all the same, and nobody else waits for it."""
+    left = Left(desk)
+    left.claim(ClaimState.CLAIMED)
+    desk.redis.delete(claim.OPEN_KEY)
+    with desk.running():
+        assert left.end().executed
+        assert orders_of(desk, left) == 1
+
+
 def test_a_dry_run_ends_a_claim_that_a_crash_left(redis_client: Redis, paper: PaperExchange, tmp_path: Path) -> None:
     """Between consuming and ending: the same result as ever."""
     desk = Desk(redis_client, paper, tmp_path, APPLY_MODE="dry_run")

@@ -79,8 +79,7 @@ class Brain:
         if refusal := account.refusal(self._redis, AccountBinding(self._settings.trading_mode, host, alias)):
             raise Refused(refusal)
         self._writer.account = alias
-        booked, marked, held = find_symbols(self._redis)
-        self._known.add(ledger=booked, marked=marked, held=held)
+        self._find_symbols()
         self._watch.start()
         _log.info("P3.3 Position State Brain starting (event-driven mode)")
 
@@ -118,6 +117,7 @@ class Brain:
         if not self._instance.renew():
             _log.warning("the lease %s ran out: taking it again", position.LEASE_KEY)
             self._instance.acquire()
+            self._find_symbols()  # what another brain, or a rollback, has left meanwhile
         now, age_s = self._clock.now(), self._snapshot_age_s()
         allowlist = self._watch.latest
         status = BrainStatus(
@@ -132,6 +132,10 @@ class Brain:
         metrics.show_allowlist(allowlist, now)
         metrics.show_snapshot_age(age_s)
         return LEASE_EVERY_S if age_s >= 0 else STARTING_EVERY_S
+
+    def _find_symbols(self) -> None:
+        booked, marked, held = find_symbols(self._redis)
+        self._known.add(ledger=booked, marked=marked, held=held)
 
     def _snapshot_age_s(self) -> float:
         """Tell the age of the newest complete answer in seconds; -1 before the first."""

@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -142,6 +143,19 @@ def test_a_redis_that_lost_everything_is_taken_up_again(world: World) -> None:
     world.redis.set("quantum:kill_switch", "off")
     world.open("p2")
     assert world.answer() == [("p2", "allowed")]
+
+
+def test_what_stands_in_redis_after_the_lease_was_lost_is_seen(world: World) -> None:
+    """I-21: another brain, or a rollback, left a mark without a permit: it must not close its symbol for ever."""
+    world.begin()
+    world.redis.delete(position.LEASE_KEY)
+    mark: dict[Any, Any] = {"plan_id": "gone", "plan_entry_id": "1-0", "action": "FULL_CLOSE_PROPOSED"}
+    world.redis.hset(position.inflight_key(SYMBOL), mapping=mark)
+    world.brain.heartbeat()
+    for _ in range(3):
+        world.clock.advance(2.0)
+        world.brain.ledger.tick()
+    assert world.mark() is None
 
 
 def test_a_lease_that_another_holds_is_not_taken(world: World) -> None:

@@ -15,7 +15,7 @@ from microservices.contracts.claim import ApplyStatus
 from microservices.contracts.control import KILL_SWITCH_KEY, KillSwitch, Mode, decode_kill_switch
 from microservices.contracts.fields import Unreadable, stream_id, text
 from microservices.exchange import SignedClient
-from microservices.runtime import Clock, SingleInstance
+from microservices.runtime import Clock, SingleInstance, redis_ms
 
 logger = logging.getLogger(__name__)
 
@@ -139,8 +139,7 @@ class Housekeeping:
             redis.exceptions.RedisError: Redis is away.
             OSError: the log could not be written anew.
         """
-        seconds, _ = self._redis.time()
-        now_ms = int(seconds) * 1000
+        now_ms = redis_ms(self._redis)
         kept_from = min([(now_ms - self._stream_keep_ms, 0), *self._needed_from()])
         kept_from = max(kept_from, (now_ms - LONGEST_KEPT_MS, 0))
         for stream in _GROUPS:

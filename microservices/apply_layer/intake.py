@@ -24,7 +24,7 @@ from microservices.apply_layer.sent_log import SentLog
 from microservices.contracts import plan
 from microservices.contracts.plan import Decision, InvalidPlan, PlanHeader
 from microservices.contracts.reason import Reason
-from microservices.runtime import Away, Clock, Entry, StreamConsumer
+from microservices.runtime import Away, Clock, Entry, StreamConsumer, redis_ms
 
 logger = logging.getLogger(__name__)
 
@@ -114,17 +114,13 @@ class Intake:
             plan.CONSUMER_APPLY,
             batch=BATCH,
             block_ms=BLOCK_MS,
-            start_id=lambda: f"{self._now_ms() - self._max_age_s * 1000}-0",
+            start_id=lambda: f"{redis_ms(self._redis) - self._max_age_s * 1000}-0",
             on_group_created=self._group_made,
         )
 
-    def _now_ms(self) -> int:
-        seconds, microseconds = self._redis.time()
-        return int(seconds * 1000 + microseconds // 1000)
-
     def _group_made(self, _was_lost: bool) -> None:  # noqa: FBT001 - the stream consumer's own signature
         """Find what a new group will give although it was answered under the one before."""
-        first_ms = self._now_ms() - 2 * self._max_age_s * 1000
+        first_ms = redis_ms(self._redis) - 2 * self._max_age_s * 1000
         self._answered = {written.plan_entry_id for written in results_since(self._redis, first_ms)}
 
     def _take(self, entry: Entry) -> None:

@@ -28,7 +28,7 @@ from microservices.contracts.claim import Claim, ClaimState, OpenClaim
 from microservices.contracts.fields import Unreadable, stream_id
 from microservices.contracts.plan import Action, InvalidPlan, Plan
 from microservices.contracts.reason import Reason
-from microservices.runtime import Away, Clock
+from microservices.runtime import Away, Clock, redis_ms
 from microservices.runtime.streams import entry_of
 
 logger = logging.getLogger(__name__)
@@ -182,8 +182,7 @@ class Recovery:
 
         What is older than the streams are kept may have been trimmed away, and is left alone.
         """
-        seconds, _ = self._redis.time()
-        oldest_ms = (seconds - min(self._rules.stream_keep_h, LOG_KEPT_H) * 3600) * 1000
+        oldest_ms = redis_ms(self._redis) - min(self._rules.stream_keep_h, LOG_KEPT_H) * 3_600_000
         ends = (end for end in self._sent_log.ended_newest_first() if end.result_id and end.fields)
         while chunk := list(islice(ends, CHUNK)):
             lost = [end for end in self._missing(chunk) if stream_id(end.result_id, "result id")[0] > oldest_ms]

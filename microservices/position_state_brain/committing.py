@@ -15,7 +15,7 @@ from microservices.contracts.plan import InvalidPlan, Plan
 from microservices.contracts.position import InflightMark
 from microservices.contracts.reason import Reason
 from microservices.position_state_brain.verdict import Allow, Deny
-from microservices.runtime import Away, LuaScript
+from microservices.runtime import Away, LuaScript, redis_ms
 
 COMMIT = LuaScript.load(__package__, "commit.lua")
 ACKNOWLEDGE = LuaScript.load(__package__, "acknowledge.lua")
@@ -111,8 +111,7 @@ class DryRun:
     def acknowledge(self, entry_id: str) -> Committed:
         """Ack an entry."""
         self._redis.xack(plan.STREAM, plan.GROUP_BRAIN_DRY_RUN, entry_id)
-        seconds, microseconds = self._redis.time()
-        return Committed(Outcome.DONE, seconds * 1_000_000 + microseconds)
+        return Committed(Outcome.DONE, redis_ms(self._redis) * 1_000)
 
     def refuse(self, entry_id: str, plan_id: str, symbol: str, denied: Deny) -> Committed:  # noqa: ARG002 - Commits
         """Ack a duplicate or an entry without a usable id."""

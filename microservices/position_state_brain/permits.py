@@ -19,7 +19,7 @@ from microservices.position_state_brain.facts import Facts, Limits, readable
 from microservices.position_state_brain.parking import Parking
 from microservices.position_state_brain.reading import FactsReader
 from microservices.position_state_brain.verdict import Allow, Deny, Wait
-from microservices.runtime import Clock, Entry, StreamConsumer
+from microservices.runtime import Clock, Entry, StreamConsumer, redis_ms
 
 _log = logging.getLogger(__name__)
 
@@ -38,8 +38,7 @@ def plan_consumer(redis: Redis, group: str, plan_max_age_s: float) -> StreamCons
     """Make the brain's consumer of plans; a new or lost group begins where a plan may still be young enough."""
 
     def start_id() -> str:
-        seconds, microseconds = redis.time()
-        return f"{max(0, int((seconds + microseconds / 1e6 - plan_max_age_s) * 1000))}-0"
+        return f"{max(0, redis_ms(redis) - round(plan_max_age_s * 1000))}-0"
 
     return StreamConsumer(
         redis, plan.STREAM, group, plan.CONSUMER_BRAIN, batch=BATCH, block_ms=IDLE_BLOCK_MS, start_id=start_id

@@ -31,7 +31,7 @@ from microservices.position_state_brain.snapshot import (
     judge,
     rows_to_write,
 )
-from microservices.runtime import Clock, LuaScript
+from microservices.runtime import Clock, LuaScript, redis_ms
 
 _log = logging.getLogger(__name__)
 
@@ -187,7 +187,7 @@ class SnapshotLoop:
     def _due_in_s(self) -> float:
         needed_in_s = None
         if self._demand.from_ms is not None:
-            needed_in_s = (self._demand.from_ms - self._redis_ms()) / 1000
+            needed_in_s = (self._demand.from_ms - redis_ms(self._redis)) / 1000
         return self._schedule.due_in_s(self._clock.monotonic(), needed_in_s)
 
     def _ask(self) -> None:
@@ -200,7 +200,7 @@ class SnapshotLoop:
             return
         try:
             self._ask_mode()
-            requested_ms = self._redis_ms()
+            requested_ms = redis_ms(self._redis)
             if on_demand:
                 metrics.count_on_demand()
             answer = self._client.position_risk(timeout_s=DEMAND_DEADLINE_S if on_demand else POLL_DEADLINE_S)
@@ -209,7 +209,7 @@ class SnapshotLoop:
             return
         self._take(answer, requested_ms)
         if self._mark_prices.is_due():
-            self._mark_prices.refresh(self._redis_ms())
+            self._mark_prices.refresh(redis_ms(self._redis))
 
     def _ask_mode(self) -> None:
         """Ask whether the account is in one-way mode: at start, every five minutes, and after rows of hedge mode.
@@ -296,10 +296,6 @@ class SnapshotLoop:
             view = self._board.view
             _log.info("account known: %d symbols, %d positions", len(view.rows), view.open_positions)
         self.fault = ""
-
-    def _redis_ms(self) -> int:
-        seconds, microseconds = self._redis.time()
-        return int(seconds) * 1000 + int(microseconds) // 1000
 
 
 def _pairs(row: msgspec.Struct) -> list[str]:

@@ -12,6 +12,7 @@ from microservices.runtime.errors import Away, LeaseHeld, Refused, is_wrong_type
 from microservices.runtime.lua import LuaScript
 from microservices.runtime.pauses import Pauses
 from microservices.runtime.redis_connection import connect
+from microservices.runtime.redis_time import redis_ms
 from microservices.runtime.settings import CommonSettings, LogLevel, Secret, SettingError, load_settings
 from microservices.runtime.single_instance import SingleInstance
 from microservices.runtime.stream_consumer import Entry, StreamConsumer
@@ -37,5 +38,6 @@ __all__ = [
     "connect",
     "is_wrong_type",
     "load_settings",
+    "redis_ms",
     "run",
 ]

@@ -198,7 +198,11 @@ class Recovery:
         return [end for end, found in zip(chunk, pipeline.execute(), strict=True) if not found]
 
     def _rewrite(self, end: OrderEnd) -> None:
-        written = result.decode(end.fields, "sent.log")
+        try:
+            written = result.decode(end.fields, f"the lost result of plan {end.plan_id}")
+        except Unreadable as fault:
+            logger.error("%s: it is not written again", fault)  # noqa: TRY400 (the line says it all)
+            return
         answer = self._scripts.finish(written, has_claim=True, was_sent=True)
         if isinstance(answer, LeaseLost):
             raise _lease_lost()

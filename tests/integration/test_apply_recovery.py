@@ -259,6 +259,20 @@ def test_a_result_that_was_trimmed_away_is_not_written_again(
         assert desk.world.results() == []
 
 
+def test_a_lost_result_that_cannot_be_read_does_not_stop_the_others(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its end came from a foreign entry of the stream: it is named, and exits go on."""
+    left = Left(desk)
+    log = left.line()
+    log.end(OrderEnd(plan_id=left.plan_id, result_id=f"{redis_ms(desk.redis)}-0", fields={"plan_id": left.plan_id}))
+    with desk.running():
+        other = desk.world.add(symbol="BTCUSDT")
+        desk.world.permit(other, allow=False, safe_qty="0", reason="no_position")
+        assert desk.world.await_result(other).error == "no_position"
+    assert f"the lost result of plan {left.plan_id}" in caplog.text
+
+
 def test_a_done_claim_in_the_list_of_open_ones_is_taken_out(desk: Desk) -> None:
     """It would keep its symbol closed for ever."""
     left = Left(desk)

@@ -39,9 +39,13 @@ refuse_usage() {
 }
 
 # take_options SPEC… -- "$@"
-# A SPEC `name` is a flag, `name=default` takes a value. --json, --remote, --host, --key and -h are everybody's.
+# A SPEC `name` is a flag, `name=default` takes a value. -h is everybody's; --json, --remote, --host and --key are, but
+# not where HERE_ONLY is set: what changes something is run on its own machine, by somebody who reads what it says.
 take_options() {
-  local -A flags=([json]=1 [remote]=1) values=([host]=1 [key]=1)
+  local -A flags=() values=()
+  if [[ -z ${HERE_ONLY:-} ]]; then
+    flags=([json]=1 [remote]=1) values=([host]=1 [key]=1)
+  fi
   while [[ $1 != -- ]]; do
     if [[ $1 == *=* ]]; then
       values[${1%%=*}]=1
@@ -220,5 +224,36 @@ judge() {
   python3 -I "$OPS_LIB/judge.py" "$1" "${how[@]}" "${@:2}" -- "${REDIS_CLI[@]}" || code=$?
   # What is none of the four codes is an accident of python3's own, and no verdict.
   ((code <= 3)) || code=$EXIT_CANNOT_TELL
+  return "$code"
+}
+
+# audit WORDS…: notes what an operator changed: one line on standard output and, where there is one, in the system's log
+# (journalctl -t quantum-ops). A log that does not take it stops nothing.
+audit() {
+  local line
+  line="$(id -un)@$(uname -n) ${0##*/}: $*"
+  printf 'audit: %(%Y-%m-%dT%H:%M:%SZ)T %s\n' -1 "$line"
+  if command -v logger >/dev/null; then
+    timeout 5 logger -t quantum-ops -- "$line" 2>/dev/null || true
+  fi
+}
+
+# operate MODULE [options]: runs ops/operate/MODULE.py with the suite's own Python, passes its exit code on, and notes
+# in the audit what it says on file descriptor 3.
+operate() {
+  local root changed code=0
+  root=$(cd "$OPS_LIB/../.." && pwd -P)
+  [[ -x $root/.venv/bin/python ]] || die "the suite's Python is not at $root/.venv: run ops/setup.sh run first"
+  if [[ -z ${REDIS_PASSWORD:-}${REDIS_PASSWORD_FILE:-} && -n ${REDISCLI_AUTH:-} ]]; then
+    export REDIS_PASSWORD=$REDISCLI_AUTH
+  fi
+  exec 4>&1
+  changed=$(cd "$root" && "$root/.venv/bin/python" -B -m "ops.operate.$1" "${@:2}" 3>&1 1>&4 4>&-) || code=$?
+  exec 4>&-
+  if [[ -n $changed ]]; then
+    TZ=UTC audit "$changed"
+  fi
+  # What is none of the three codes is an accident of Python's own, and no refusal.
+  ((code <= 2)) || code=$EXIT_CANNOT_TELL
   return "$code"
 }

@@ -399,6 +399,15 @@ def test_positions_are_counted_with_what_is_on_its_way(bench: Bench) -> None:
     assert bench.consume(ninth) == OurRefusal("max_positions")
 
 
+def test_an_open_that_the_account_may_not_show_yet_is_counted(bench: Bench) -> None:
+    """An open done just before the account was seen: its position may be missing there, so it counts for itself."""
+    bench.world.show_account(open_positions=9)
+    bench.redis.zadd(claim.OPENS_KEY, {"just before": redis_ms(bench.redis) - 1_000})
+    entry_id = bench.world.add_open("p1")
+    bench.world.permit(entry_id)
+    assert bench.consume(entry_id) == OurRefusal("max_positions")
+
+
 @pytest.mark.parametrize("count", [10, 11, 500])
 def test_a_full_account_gets_no_further_position(bench: Bench, count: int) -> None:
     """The limit is the number of positions, not one more."""

@@ -1,5 +1,6 @@
 """Which build runs: from the release's file, from git, or unknown."""
 
+import shutil
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -87,6 +88,7 @@ def test_code_without_a_checkout_is_unknown(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this copy is no checkout")
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 def test_this_very_checkout_is_read_as_git_reads_it() -> None:
     """The reading without git agrees with git."""
     git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)

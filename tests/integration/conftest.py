@@ -1,9 +1,10 @@
-"""What integration tests share: a failure is shown with what the processes of its suite have logged."""
+"""What integration tests share: a paper exchange per file, and what a suite has logged shown where its test fails."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
 
+from tests.support.paper import PaperExchange
 from tests.support.suite import Suite
 
 pytest.register_assert_rewrite("tests.support.story")  # its asserts show what they compared, as those of a test do
@@ -17,3 +18,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.failed and isinstance(suite, Suite):
         report.sections.append(("logs of the suite", suite.logs()))
     return report
+
+
+@pytest.fixture(scope="module")
+def paper() -> Iterator[PaperExchange]:
+    """One paper exchange, as a process, for the whole file."""
+    with PaperExchange() as exchange:
+        yield exchange

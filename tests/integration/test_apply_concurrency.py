@@ -1,7 +1,6 @@
 """Many plans at once: exits leave first and in time, and nobody waits for another's order."""
 
 import time
-from collections.abc import Iterator
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -20,13 +19,6 @@ SMALL = {"BTCUSDT": "0.002", "ETHUSDT": "0.02", "BNBUSDT": "0.1", "BCHUSDT": "0.
 def small(symbol: str) -> str:
     """Give a quantity of about 50 USDT that is a multiple of every step."""
     return SMALL.get(symbol) or str(int(Decimal(50) / BASE_PRICES[symbol]) + 1)
-
-
-@pytest.fixture(scope="module")
-def paper() -> Iterator[PaperExchange]:
-    """One exchange for the whole file."""
-    with PaperExchange() as exchange:
-        yield exchange
 
 
 @pytest.fixture

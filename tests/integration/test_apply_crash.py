@@ -26,13 +26,6 @@ from tests.support.waiting import wait_until
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def paper() -> Iterator[PaperExchange]:
-    """One exchange for the whole file."""
-    with PaperExchange() as exchange:
-        yield exchange
-
-
 @pytest.fixture
 def server() -> Iterator[RedisServer]:
     """A Redis of the test's own that keeps its data on the disk, so that it can be rolled back."""

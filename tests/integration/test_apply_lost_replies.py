@@ -1,6 +1,5 @@
 """Redis did what it was asked, and its reply was lost: nobody knows, nothing is done twice, nothing is left undone."""
 
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,6 @@ from microservices.apply_layer.scripts import Claimed, Done, Scripts
 from tests.support.apply_paper import SOL, Desk
 from tests.support.paper import PaperExchange
 from tests.support.waiting import wait_until
-
-
-@pytest.fixture(scope="module")
-def paper() -> Iterator[PaperExchange]:
-    """One exchange for the whole file."""
-    with PaperExchange() as exchange:
-        yield exchange
 
 
 @pytest.fixture

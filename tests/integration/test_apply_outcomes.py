@@ -1,7 +1,6 @@
 """Whatever the exchange does to an order: one order at most, one result, and it tells what was filled."""
 
 import time
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,6 @@ from tests.support.paper import PaperExchange
 from tests.support.waiting import wait_until
 
 FINAL_ABSENCE_S = 14.0
-
-
-@pytest.fixture(scope="module")
-def paper() -> Iterator[PaperExchange]:
-    """One exchange for the whole file."""
-    with PaperExchange() as exchange:
-        yield exchange
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The apply layer over a paper exchange: what each plan ends in, and that it ends exactly once."""
 
 import time
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,6 @@ from tests.support.apply_paper import SOL, Desk
 from tests.support.apply_world import redis_ms
 from tests.support.paper import PaperExchange
 from tests.support.waiting import wait_until
-
-
-@pytest.fixture(scope="module")
-def paper() -> Iterator[PaperExchange]:
-    """One exchange for the whole file."""
-    with PaperExchange() as exchange:
-        yield exchange
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,6 @@ from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 FIRST_FILL_S = 2.0
-
-
-@pytest.fixture(scope="module")
-def paper() -> Iterator[PaperExchange]:
-    """A paper exchange with its built-in market."""
-    with PaperExchange() as running:
-        yield running
 
 
 @pytest.fixture

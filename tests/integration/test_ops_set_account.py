@@ -1,6 +1,5 @@
 """ops/set_account.sh: binds a Redis to the account of a key pair once, and never to another."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,6 @@ from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 
 SCRIPT = "set_account.sh"
-
-
-@pytest.fixture(scope="module")
-def paper() -> Iterator[PaperExchange]:
-    """A paper exchange, as a process."""
-    with PaperExchange() as exchange:
-        yield exchange
 
 
 def test_a_free_redis_is_bound_once_and_then_left_alone(

@@ -211,6 +211,12 @@ def add_open(redis: Redis, plan_id: str) -> None:
     redis.xadd(plan.STREAM, dict(fields.items()))
 
 
+def scraped(port: int) -> str:
+    """Give what the metrics server says now."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        return str(answer.read().decode())
+
+
 def test_the_process_permits_serves_metrics_and_ends_within_two_seconds(
     redis_server: RedisServer, redis_client: Redis, paper: PaperExchange, tmp_path: Path
 ) -> None:
@@ -227,10 +233,10 @@ def test_the_process_permits_serves_metrics_and_ends_within_two_seconds(
             add_open(redis_client, "p1")
             raw = wait_until(lambda: redis_client.get(permit.key(Gate.P33, "p1")), 5, what="a permit")
             assert permit.decode(raw, "p1").allow
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-                metrics = answer.read().decode()
-            assert 'p33_permit_allow_total{symbol="BTCUSDT"} 1.0' in metrics
-            assert "p33_permit_latency_seconds_bucket" in metrics
+            # The permit is in Redis before the brain counts it, so the metric may come a moment later.
+            counted = 'p33_permit_allow_total{symbol="BTCUSDT"} 1.0'
+            wait_until(lambda: counted in scraped(port), 5, what="the permit to be counted")
+            assert "p33_permit_latency_seconds_bucket" in scraped(port)
         finally:
             ended_at = time.monotonic()
             process.send_signal(signal.SIGTERM)

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from microservices.position_state_brain.service import build
 from microservices.runtime import Away, Context, LeaseHeld, Refused
 from tests.support.brain import INSTRUMENT, SYMBOL
 from tests.support.brain_world import ACCOUNT, World
+from tests.support.metrics import scraped
 from tests.support.paper import PaperExchange
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
@@ -209,12 +209,6 @@ def add_open(redis: Redis, plan_id: str) -> None:
         "reduceOnly": "false", "qty": "0.01", "timestamp": f"{time.time():.3f}",
     }  # fmt: skip
     redis.xadd(plan.STREAM, dict(fields.items()))
-
-
-def scraped(port: int) -> str:
-    """Give what the metrics server says now."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-        return str(answer.read().decode())
 
 
 def test_the_process_permits_serves_metrics_and_ends_within_two_seconds(

@@ -4,7 +4,6 @@ import re
 import signal
 import socket
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from redis import Redis
 
 from tests.support.daemon import Daemon
+from tests.support.metrics import scraped
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.systemd_socket import SystemdSocket
@@ -242,8 +242,8 @@ def test_metrics_are_shown_on_loopback_only(redis_server: RedisServer, redis_cli
         wait_for_group(redis_client)
         wait_until(lambda: daemon.has_logged("KeyError"), 5)
         assert daemon.has_logged(f"[INFO] Metrics server started on port {port}\n")
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-            text = answer.read().decode()
+        wait_until(lambda: 'error="KeyError"' in scraped(port), 5, what="the error to be counted")
+        text = scraped(port)
         assert re.search(r'quantum_build_info\{commit="\w+",service="quantum-tiny",version="[^"]+"\} 1\.0', text)
         assert re.search(r'quantum_loop_errors_total\{error="KeyError",loop="misbehave"\} [1-9]', text)
         assert 'quantum_loop_failing{loop="read"} 0.0' in text

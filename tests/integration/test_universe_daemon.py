@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -15,6 +14,7 @@ from microservices.contracts import account, universe
 from tests.support.daemon import ROOT, Daemon
 from tests.support.exchange_info import answer, entry, listing
 from tests.support.http_server import HttpServer, Request
+from tests.support.metrics import scraped
 from tests.support.paper import PaperExchange
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
@@ -258,12 +258,12 @@ def test_metrics_are_served_where_asked_for(server: HttpServer, redis_server: Re
     settings = environment(server, redis_server.port, UNIVERSE_METRICS_PORT=str(port))
     with Daemon(PACKAGE, environment=settings) as daemon:
         wait_until(lambda: is_fresh(redis_client), 10, what="the first list")
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as reply:
-            said = reply.read().decode()
+        counted = 'universe_refreshes_total{outcome="published"} 1.0'
+        wait_until(lambda: counted in scraped(port), 5, what="the refresh to be counted")
+        said = scraped(port)
         assert "Metrics server started" in daemon.log()
     assert "universe_symbols 2.0" in said
     assert "universe_stale 0.0" in said
-    assert 'universe_refreshes_total{outcome="published"} 1.0' in said
 
 
 def test_the_service_does_not_import_what_it_does_not_need() -> None:

@@ -12,7 +12,7 @@ from microservices.paper_exchange.instruments import decimals_of
 
 # symbol: price in USDT, tick, step (also the smallest quantity), largest market order, smallest notional in USDT
 _ROWS = """
-BTCUSDT      95000     0.10       0.001  120       100
+BTCUSDT      70000     0.10       0.001  120       100
 ETHUSDT      3300      0.01       0.001  2000      20
 BNBUSDT      880       0.010      0.01   2000      5
 SOLUSDT      140       0.0100     0.01   5000      5

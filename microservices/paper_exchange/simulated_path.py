@@ -3,6 +3,7 @@
 The path is made from coarse to fine, so that any minute costs the same however far away it is:
 a *season* of 32 phases (about eleven days) runs between two anchors near the symbol's base price; within it every
 *phase* of 480 minutes makes a step that its regime decides; within a phase the minutes join its two ends by noise.
+However long it runs, a phase begins within a third of the base price, so that a quantity keeps about its worth.
 Symbols change regime at different times.
 """
 
@@ -20,6 +21,7 @@ SEASON_PHASES = 32
 FIRST_MINUTE = 26_297_280  # 2020-01-01 00:00 UTC
 _ANCHOR_SPREAD = 0.10  # standard deviation of an anchor's log price around the base
 _ANCHOR_LIMIT = 2.5  # standard deviations
+_LOG_BOUND = 0.29  # a phase begins at most this far from the base price, in log price: 0.75 to 1.34 times it
 _TREND_SHARE, _SWINGS_SHARE = 0.4, 0.7  # cumulative shares of the regimes
 _SWING_KERNEL = np.hanning(17)[1:-1] / np.sqrt((np.hanning(17)[1:-1] ** 2).sum())
 _PHASES_KEPT = 4  # as many as 1,500 candles reach over
@@ -139,8 +141,9 @@ class SimulatedPath:
         begin, end = (self._anchor(season + i) for i in (0, 1))
         steps = self._steps(season)
         drift = (end - begin - float(steps.sum())) / SEASON_PHASES
-        inner: list[float] = (begin + np.cumsum(steps + drift)).tolist()
-        return [begin, *inner[:-1], end]
+        inner = np.concatenate([[begin], begin + np.cumsum(steps + drift)[:-1], [end]]) - self._log_base
+        bounded: list[float] = (self._log_base + _LOG_BOUND * np.tanh(inner / _LOG_BOUND)).tolist()
+        return bounded
 
     def _anchor(self, season: int) -> float:
         draw = float(normals(self._keys["anchor"], np.array([season]))[0])

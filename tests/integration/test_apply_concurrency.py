@@ -53,7 +53,7 @@ def test_exits_all_leave_within_their_permits_life_though_orders_are_slow(desk: 
 def test_opens_never_overtake_exits(redis_client: Redis, paper: PaperExchange, tmp_path: Path) -> None:
     """With everything permitted and one worker, every exit leaves before the first open."""
     desk = Desk(redis_client, paper, tmp_path, APPLY_WORKERS="1")
-    exits, opens = ("LTCUSDT", "AVAXUSDT", "DOTUSDT"), (SOL, "ETCUSDT")
+    exits, opens = ("LTCUSDT", "AVAXUSDT", "DOTUSDT"), (SOL, "BCHUSDT")
     for symbol in exits:
         desk.hold(symbol, "10")
     opening = [desk.open(symbol) for symbol in opens]
@@ -69,7 +69,7 @@ def test_an_exit_has_a_worker_while_opens_hang(redis_client: Redis, paper: Paper
     """Opens leave the last worker to an exit."""
     desk = Desk(redis_client, paper, tmp_path, APPLY_WORKERS="3", APPLY_ORDER_TIMEOUT_MS="3000")
     desk.hold("DOTUSDT", "10")
-    opens = (SOL, "LTCUSDT", "ETCUSDT")
+    opens = (SOL, "LTCUSDT", "BCHUSDT")
     for symbol in opens:
         desk.paper.fault({"fault": "latency", "seconds": 1.0, "method": "POST", "path": ORDER_PATH, "symbol": symbol})
     with desk.running():

@@ -269,7 +269,7 @@ def test_opens_on_their_way_count_against_the_positions(desk: Desk) -> None:
     desk.paper.fault({"fault": "latency", "seconds": 0.3, "path": "/fapi/v1/order"})
     with desk.running():
         desk.world.show_account(open_positions=9)
-        entries = [desk.world.add_open(symbol=symbol, qty="1") for symbol in (SOL, "AVAXUSDT", "ETCUSDT")]
+        entries = [desk.world.add_open(symbol=symbol, qty="1") for symbol in (SOL, "AVAXUSDT", "BCHUSDT")]
         for entry_id in entries:
             desk.world.permit(entry_id, safe_qty="1", context={"mark_price": "140"})
         ends = [desk.world.await_result(entry_id) for entry_id in entries]

@@ -107,11 +107,13 @@ def test_a_frozen_redis_delays_and_loses_nothing(suite: Suite) -> None:
 
 def test_a_crashed_redis_comes_back_with_all_it_had(suite: Suite) -> None:
     """Killed, away for a moment, started on the same port from its append-only file."""
+    since, brain_since = len(suite.log(APPLY)), len(suite.log(BRAIN))
     suite.stop("redis", signal.SIGKILL)
-    since = len(suite.log(APPLY))
     wait_for_line(suite, APPLY, "Connection refused", since=since)
     suite.start("redis")
     wait_for_redis(suite)
+    # Its pause may be longer than an open waits for its permit.
+    wait_for_line(suite, BRAIN, "permits: going on after", since=brain_since)
     for story in follow_all(suite, [suite.open("LINKUSDT"), suite.exit(HELD, Side.SELL, Action.PARTIAL_25)]):
         assert_executed(suite, story, story.result.quantity)
     assert "Comparing sent.log with Redis" in suite.log(APPLY)
@@ -164,12 +166,12 @@ def test_a_full_disk_sends_no_order(suite: Suite) -> None:
 
 
 @pytest.mark.parametrize("name", [BRAIN, APPLY])
-def test_a_second_start_in_the_same_place_is_refused(suite: Suite, name: str) -> None:
+def test_a_second_start_in_the_same_place_is_refused(suite: Suite, name: str, tmp_path: Path) -> None:
     """One line names the lock file, and the first goes on."""
-    second = suite.run_another(name, **{_metrics_port(name): "0"})
-    said, _ = second.communicate(timeout=15)
-    assert second.returncode == 1
-    (error,) = [line for line in said.splitlines() if "[ERROR]" in line]
+    log = tmp_path / "log"
+    second = suite.run_another(name, log, **{_metrics_port(name): "0"})
+    assert second.wait(30) == 1
+    (error,) = [line for line in log.read_text().splitlines() if "[ERROR]" in line]
     assert error.endswith("/lock: this service runs already")
 
 
@@ -177,18 +179,19 @@ def test_a_second_start_in_the_same_place_is_refused(suite: Suite, name: str) ->
 def test_a_second_start_elsewhere_waits_and_takes_no_plan(suite: Suite, name: str, lease: str, tmp_path: Path) -> None:
     """It says whose lease it waits for; a plan meanwhile is done once, by the first."""
     suite.settle(OTHER)
-    second = suite.run_another(name, STATE_DIRECTORY=str(tmp_path), **{_metrics_port(name): "0"})
+    log = tmp_path / "log"
+    second = suite.run_another(name, log, STATE_DIRECTORY=str(tmp_path / "state"), **{_metrics_port(name): "0"})
     try:
         holder = suite.redis.get(lease)
         assert isinstance(holder, bytes)
+        waits = f"lease {lease} held by {holder.decode()}; trying again"
+        wait_until(lambda: waits in log.read_text(), 30, what="the second to wait")
         quarter(suite, OTHER)
         with pytest.raises(subprocess.TimeoutExpired):
-            second.wait(2)
+            second.wait(1)
     finally:
         second.terminate()
-        said, _ = second.communicate(timeout=10)
-    assert second.returncode == 0
-    assert f"lease {lease} held by {holder.decode()}; trying again" in said
+        assert second.wait(10) == 0
     assert suite.redis.get(lease) == holder
 
 

@@ -200,13 +200,12 @@ class Suite:
         codes = {name: running.poll() for name, running in self._running.items()}
         return {name: code for name, code in codes.items() if code is not None}
 
-    def run_another(self, name: str, **settings: str) -> subprocess.Popen[str]:
-        """Start a process a second time by mistake, its output to be read by the caller, who also ends it."""
+    def run_another(self, name: str, log: Path, **settings: str) -> subprocess.Popen[bytes]:
+        """Start a process a second time by mistake, to be ended by the caller; what it says goes to `log`."""
         process = self._processes[name]
         environment = {**process.environment, **self._settings.get(name, {}), **settings}
-        return subprocess.Popen(
-            process.command, env=environment, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+        with log.open("wb") as output:
+            return subprocess.Popen(process.command, env=environment, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
 
     def log(self, name: str) -> str:
         """Give all that a process has logged, those before a restart too."""

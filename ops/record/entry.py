@@ -78,6 +78,12 @@ def idempotency_key(raw: bytes) -> str:
     return str(read_scalar(found[1].decode()))[1:] if found else ""
 
 
+def previous_hash(raw: bytes) -> str:
+    """Read the hash of the entry below, of an entry that need not be sound; empty: none can be read."""
+    found = re.search(rb'^previous_sha256: "?([0-9a-z]+)"?$', raw, re.MULTILINE)
+    return found[1].decode() if found else ""
+
+
 def digest(raw: bytes) -> str:
     """Give the SHA-256 of an entry's bytes, fences included, by which the entry above it and the seal know it."""
     return hashlib.sha256(raw).hexdigest()

@@ -8,6 +8,7 @@ from pathlib import Path
 MASK = "***"
 LINES_MAX = 200
 LINE_MAX_CHARS = 500
+_SCANNED_MAX_CHARS = 4_000  # more than what is kept, so that no secret is seen half, and little enough to be quick
 _SECRETIVE = (
     r"[A-Za-z0-9_.-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|apikey|private[_-]?key|credentials?"
     r"|signature|requirepass|masterauth|redis(?:cli)?_?auth)[A-Za-z0-9_.-]*"
@@ -36,14 +37,15 @@ def fit(text: str, environment: Mapping[str, str]) -> str:
         text: what a tool printed.
         environment: its secrets are masked wherever they stand, by whatever name.
     """
+    lines = text.strip().split("\n")
+    left_out = len(lines) - LINES_MAX
+    text = "\n".join(line[:_SCANNED_MAX_CHARS] for line in lines[:LINES_MAX])
     for secret in known_secrets(environment):
         text = text.replace(secret, MASK)
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
-    lines = [_line(line) for line in text.strip().split("\n")]
-    if len(lines) > LINES_MAX:
-        lines = [*lines[:LINES_MAX], f"… {len(lines) - LINES_MAX} lines more"]
-    return "\n".join(lines)
+    more = [f"… {left_out} lines more"] if left_out > 0 else []
+    return "\n".join([*map(_line, text.split("\n")), *more])
 
 
 def known_secrets(environment: Mapping[str, str]) -> list[str]:

@@ -5,8 +5,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from ops.record.book import chain, entry_id, recorded, seals
-from ops.record.entry import BOTTOM, ID_FORM, digest, read_entry
-from ops.record.yaml_text import Value
+from ops.record.entry import BOTTOM, ID_FORM, digest, previous_hash, read_entry
 
 _LOOKS_LIKE_ONE = re.compile(rb"^(?:```yaml\n---|operation_id: )", re.MULTILINE)
 _CALLED = re.compile(rb"operation_id: ([^\n]{1,60})")
@@ -27,24 +26,31 @@ def verified(data: bytes) -> Verdict:
     newest = entry_id(entries[0].raw) if entries else ""
     if len(said) > 1 or (entries and not said):
         return Verdict(0, newest, f"{len(said)} lines `newest entry sha256` where one is due above the first month")
+    fault = _chain_fault(data, (said or [BOTTOM])[0])
+    if fault is not None:
+        return Verdict(fault[0], newest, fault[1])
     ids = Counter(recorded(data).ids)
-    expected, cursor = (said or [BOTTOM])[0], 0
     for number, entry in enumerate(entries):
-        if digest(entry.raw) != expected:
-            return Verdict(number, newest, _not_as_recorded(data, number, cursor, expected))
-        try:
-            values = read_entry(entry.raw)
-        except ValueError as fault:
-            return Verdict(number, newest, f"{_name(data, number, entry.start)} does not parse: {fault}")
-        if fault_of := _content_fault(values, ids):
-            return Verdict(number, newest, f"{_name(data, number, entry.start)}: {fault_of}")
-        expected, cursor = str(values["previous_sha256"]), entry.end
-    if expected != BOTTOM:
-        return Verdict(len(entries), newest, _not_as_recorded(data, len(entries), cursor, expected))
+        if why := _content_fault(entry.raw, ids):
+            return Verdict(number, newest, f"{_name(data, number, entry.start)}: {why}")
     return Verdict(len(entries), newest, "")
 
 
-def _content_fault(values: dict[str, Value], ids: Counter[str]) -> str:
+def _chain_fault(data: bytes, expected: str) -> tuple[int, str] | None:
+    """Hold every entry against the hash that stands above it, before a word of it is believed."""
+    entries, cursor = chain(data), 0
+    for number, entry in enumerate(entries):
+        if digest(entry.raw) != expected:
+            return number, _not_as_recorded(data, number, cursor, expected)
+        expected, cursor = previous_hash(entry.raw), entry.end
+    return None if expected == BOTTOM else (len(entries), _not_as_recorded(data, len(entries), cursor, expected))
+
+
+def _content_fault(raw: bytes, ids: Counter[str]) -> str:
+    try:
+        values = read_entry(raw)
+    except ValueError as fault:
+        return f"it does not parse: {fault}"
     own, undone = values["operation_id"], values["rollback_of"]
     if ids[str(own)] > 1:
         return f"its id stands {ids[str(own)]} times in the ledger"

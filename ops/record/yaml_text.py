@@ -109,7 +109,13 @@ def _value(inline: str | None, body: Sequence[str]) -> Value:
         return [str(read_scalar(line[4:])) for line in body]
     # An explicit key stands on a line of its own, its value on the next.
     pairs = re.findall(rf"^  (?:\? )?({_QUOTED}|{_WORDS})(?:\n  )?: (.*)$", "\n".join(body), re.MULTILINE)
-    return {str(read_scalar(key)): read_scalar(value) or "" for key, value in pairs}
+    return {str(read_scalar(key)): _something(read_scalar(value)) for key, value in pairs}
+
+
+def _something(value: str | int | None) -> str | int:
+    if value is None:
+        raise ValueError("null is no value of a mapping")
+    return value
 
 
 def read_scalar(text: str) -> str | int | None:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ops.record.entry import BOTTOM, ID_FORM, digest, idempotency_key, read_entry
+from ops.record.entry import BOTTOM, ID_FORM, digest, idempotency_key
 from ops.record.yaml_text import read_scalar
 
 HEADLINE = b"""# Operations changelog
@@ -92,12 +92,9 @@ def recorded(data: bytes) -> Recorded:
 
 
 def entry_id(raw: bytes) -> str:
-    """Read an entry's id, also that of an entry which was changed."""
-    try:
-        return str(read_entry(raw)["operation_id"])
-    except ValueError:
-        found = _ANY_ID.search(raw)
-        return _as_text(found[1]) if found else "without an id"
+    """Read an entry's id, also that of one which was changed: it is the first, and no value has such a line."""
+    found = _ANY_ID.search(raw)
+    return _as_text(found[1]) if found else "without an id"
 
 
 def next_id(day: str, ids: list[str]) -> str:

@@ -8,10 +8,10 @@ from pathlib import Path
 MASK = "***"
 LINES_MAX = 200
 LINE_MAX_CHARS = 500
-_SCANNED_MAX_CHARS = 4_000  # more than what is kept, so that no secret is seen half, and little enough to be quick
+_SCANNED_MAX_CHARS = 1_500  # more than what is kept, so that no secret is seen half, and little enough to be quick
 _SECRETIVE = (
-    r"[A-Za-z0-9_.-]*(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|apikey|private[_-]?key|credentials?"
-    r"|signature|requirepass|masterauth|redis(?:cli)?_?auth)[A-Za-z0-9_.-]*"
+    r"[A-Za-z0-9_.-]{0,40}(?:passw(?:or)?d|passphrase|secret|token|api[_-]?key|apikey|private[_-]?key|credentials?"
+    r"|signature|requirepass|masterauth|redis(?:cli)?_?auth)[A-Za-z0-9_.-]{0,40}"
 )
 _PATTERNS = (
     # name=value, name: value, "name": "value"; the value ends where its quote or its word does.

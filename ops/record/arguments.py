@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 USAGE_ERROR = 2
+_GUARD = "="  # argparse takes `--` for itself, also as a value behind an equals sign
 _LINE_ENDS = "\u2028\u2029"
 
 
@@ -21,12 +22,19 @@ class Options(ArgumentParser):
     def one(self, name: str, meaning: str, *, choices: Sequence[str] | None = None, default: str | None = None) -> None:
         """Take one value."""
         self._one.add(f"--{name}")
-        self.add_argument(f"--{name}", help=meaning, choices=choices, default=default, metavar=_metavar(name, choices))
+        self.add_argument(
+            f"--{name}",
+            help=meaning,
+            type=_unguarded,
+            choices=choices,
+            default=None if default is None else _GUARD + default,
+            metavar=_metavar(name, choices),
+        )
 
     def several(self, name: str, meaning: str) -> None:
         """Take a list."""
         self._several.add(f"--{name}")
-        self.add_argument(f"--{name}", help=meaning, action="append", default=[], metavar="VALUE…")
+        self.add_argument(f"--{name}", help=meaning, type=_unguarded, action="append", default=[], metavar="VALUE…")
 
     def read(self, argv: Sequence[str]) -> Namespace:
         """Read the arguments; ends the program with one line where they are no good."""
@@ -48,13 +56,17 @@ class Options(ArgumentParser):
         self.exit(USAGE_ERROR, f"{self.prog}: {one_line(message)}\n")
 
     def _joined(self, argv: Sequence[str]) -> Iterator[str]:
-        """Give each value together with its option (`--name=value`), so that argparse takes no value for an option."""
+        """Give each value together with its option and behind a guard, so that argparse reads nothing into it."""
         words = [*argv]
         while words:
             word = words.pop(0)
+            name, equals, value = word.partition("=")
+            if equals and name in self._one | self._several:
+                yield f"{name}={_GUARD}{value}"
+                continue
             taken = 0
             while word in self._one | self._several and words and not self._is_option(words[0], word):
-                yield f"{word}={words.pop(0)}"
+                yield f"{word}={_GUARD}{words.pop(0)}"
                 taken += 1
                 if word in self._one:
                     break
@@ -65,6 +77,10 @@ class Options(ArgumentParser):
         # An unknown option among the values of a list is more likely a slip than a value.
         known = word.partition("=")[0] in self._option_string_actions
         return known or (after in self._several and word.startswith("--"))
+
+
+def _unguarded(value: str) -> str:
+    return value.removeprefix(_GUARD)
 
 
 def _metavar(name: str, choices: Sequence[str] | None) -> str:

@@ -27,6 +27,7 @@ _PATTERNS = (
     # An exchange's key: 64 letters and figures, and no digest, which has only hexadecimal ones.
     (re.compile(r"(?<![A-Za-z0-9])(?![0-9a-f]{64}\b|[0-9A-F]{64}\b)[A-Za-z0-9]{64}(?![A-Za-z0-9])"), MASK),
 )
+_LOGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/@:]*:([^/@]+)@")
 _SHORTEST_KNOWN = 6
 
 
@@ -52,6 +53,7 @@ def known_secrets(environment: Mapping[str, str]) -> list[str]:
     """Give the values that the environment names as secrets, and those in the files it names, longest first."""
     name = re.compile(_SECRETIVE, re.IGNORECASE)
     values = {value for key, value in environment.items() if name.fullmatch(key) and not key.endswith("_FILE")}
+    values |= {login[1] for value in environment.values() if (login := _LOGIN.match(value))}
     files = [Path(value) for key, value in environment.items() if name.fullmatch(key) and key.endswith("_FILE")]
     folder = environment.get("CREDENTIALS_DIRECTORY")
     if folder and Path(folder).is_dir():

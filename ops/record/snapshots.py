@@ -6,9 +6,7 @@ import shlex
 import subprocess
 import time
 from collections.abc import Sequence
-from http.client import HTTPException
 from pathlib import Path
-from urllib.request import ProxyHandler, Request, build_opener
 
 from ops.lib.redis_cli import Answer, CannotTell, Fault, RedisCli, text
 from ops.record.entry import UNAVAILABLE
@@ -106,6 +104,9 @@ def metrics_snapshot(urls: Sequence[str], patterns: Sequence[re.Pattern[str]]) -
 
 
 def _samples(url: str) -> list[str] | str:
+    from http.client import HTTPException
+    from urllib.request import ProxyHandler, Request, build_opener
+
     # No proxy: what is asked about stands on this machine or beside it.
     opener = build_opener(ProxyHandler({}))
     deadline_s = time.monotonic() + TIMEOUT_S

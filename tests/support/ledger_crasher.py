@@ -18,9 +18,9 @@ from tests.support.ledger import operation
 
 STEPS: dict[str, tuple[Any, str]] = {
     "locked": (store, "content"),
-    "half_written": (store.os, "fdopen"),
-    "synced": (store.os, "fsync"),
-    "renamed": (store.Path, "replace"),
+    "half_written": (os, "fdopen"),
+    "synced": (os, "fsync"),
+    "renamed": (Path, "replace"),
 }
 """Every step between taking the lock and being done, in their order; the first fsync is that of the file."""
 

@@ -40,27 +40,35 @@ docs/OPS_CHANGELOG.md beside this script's folder. Redis as for every service: R
 
 def options() -> Options:
     """Name the options."""
-    parser = Options("ops_ledger_append.py", "Record an operation in the ledger, with its evidence.", EPILOG)
+    parser = Options(
+        "ops_ledger_append.py",
+        "%(prog)s --operation TEXT --objective TEXT … [options]\n       %(prog)s --verify",
+        "Record an operation in the ledger, with its evidence; or check the whole ledger.",
+        EPILOG,
+    )
     parser.one("operation", "what it is called")
     parser.one("objective", "what it is to achieve")
     parser.one("risk_class", "how much it may do", choices=RISK_CLASSES)
     parser.one("blast_radius", "what may suffer")
     parser.one("changes_summary", "what was changed")
+    parser.heading("what may be said besides")
     parser.one("operation_id", "OPS-YYYY-MM-DD-NNN; the next free one of the UTC day where not given")
     parser.several("allowed_paths", "what might be written")
-    parser.several("allowed_services", "services concerned: their state and newest log lines are recorded")
-    parser.one("proof_path", "a file that proves it: hash, size and time are recorded")
-    parser.several("metrics_urls", "metrics to look at")
-    parser.several("metrics_grep", "regular expressions: which lines of them")
-    parser.several("redis_cmds", "Redis commands to run, each one argument; only such as read")
     parser.one("outcome", "what became of it", choices=OUTCOMES, default="SUCCESS")
     parser.one("rollback_of", "the operation that was rolled back")
     parser.one("notes", "anything else")
     parser.one("requested_by", "who wanted it; who runs this where not given")
     parser.one("approved_by", "who approved it")
     parser.one("idempotency_key", "a second entry under this key is not made")
-    parser.add_argument("--strict", action="store_true", help="what goes wrong is an error; also STRICT_LEDGER=true")
-    parser.add_argument("--verify", action="store_true", help="check the whole ledger and change nothing")
+    parser.heading("evidence")
+    parser.several("allowed_services", "services concerned: their state and newest log lines are recorded")
+    parser.one("proof_path", "a file that proves it: hash, size and time are recorded")
+    parser.several("metrics_urls", "metrics to look at")
+    parser.several("metrics_grep", "regular expressions: which lines of them")
+    parser.several("redis_cmds", "Redis commands to run, each one argument; only such as read")
+    parser.heading("how")
+    parser.flag("strict", "what goes wrong is an error; also STRICT_LEDGER=true")
+    parser.flag("verify", "check the whole ledger and change nothing")
     return parser
 
 
@@ -164,12 +172,14 @@ def report(path: Path, operation: Operation, done: Done) -> None:
     if not operation.operation_id:
         print(f"Auto-generated operation_id: {done.operation_id}")
     print(one_line(f"✅ recorded in {path}"))
-    seen: list[tuple[str, Value]] = [("code", f"{operation.values['git_commit']} {operation.values['git_branch']}")]
-    for name, value in (("service", operation.values["services_status"]), ("proof", operation.values["proof_file"])):
-        if isinstance(value, dict):
-            seen += [(name, f"{key}: {state}") for key, state in value.items()]
+    proof, services = operation.values["proof_file"], operation.values["services_status"]
+    seen = [("code", f"{operation.values['git_commit']} {operation.values['git_branch']}")]
+    if isinstance(services, dict):
+        seen += [("service", f"{service}: {state}") for service, state in services.items()]
+    if isinstance(proof, dict):
+        seen.append(("proof", f"{proof['sha256']}, {proof['size_bytes']} bytes, of {proof['mtime_utc']}"))
     for name, text in [*seen, ("sha256", done.sha256)]:
-        print(f"   {name:8} {one_line(str(text))}")
+        print(f"   {name:8} {one_line(text)}")
 
 
 def _checked(parser: Options, given: Namespace) -> list[re.Pattern[str]]:

@@ -44,7 +44,11 @@ FAILED = 1
 
 def options() -> Options:
     """Name the options."""
-    parser = Options("ops_prompt_fill.py", "Fill the ops governor's template; with --ledger print a ledger entry.")
+    parser = Options(
+        "ops_prompt_fill.py",
+        "%(prog)s --operation TEXT --objective TEXT … [--ledger --changes_summary TEXT …]",
+        "Fill the ops governor's template; with --ledger print a ledger entry instead.",
+    )
     parser.one("operation", "what it is called")
     parser.one("objective", "what it is to achieve")
     parser.one("risk_class", "how much it may do", choices=RISK_CLASSES)
@@ -52,13 +56,14 @@ def options() -> Options:
     parser.one("rollback_strategy", "how it is undone")
     parser.several("allowed_paths", "what may be touched: absolute paths; with --ledger also relative ones")
     parser.several("allowed_services", "which services may be touched; with READ_ONLY, looked at")
-    parser.add_argument("--ledger", action="store_true", help="print a ledger entry (ops_ledger_append.py records one)")
-    parser.one("changes_summary", "with --ledger, required: what was changed")
-    parser.one("notes", "with --ledger: anything else")
-    parser.one("operation_id", "with --ledger: OPS-YYYY-MM-DD-NNN; the ledger's next free one where not given")
-    parser.one("requested_by", "with --ledger: who wanted it; who runs this where not given")
-    parser.one("approved_by", "with --ledger: who approved it")
-    parser.one("outcome", "with --ledger: what became of it (SUCCESS)", choices=OUTCOMES)
+    parser.heading("a ledger entry instead")
+    parser.flag("ledger", "print it; ops_ledger_append.py records one")
+    parser.one("changes_summary", "what was changed; required")
+    parser.one("notes", "anything else")
+    parser.one("operation_id", "OPS-YYYY-MM-DD-NNN; the ledger's next free one where not given")
+    parser.one("requested_by", "who wanted it; who runs this where not given")
+    parser.one("approved_by", "who approved it")
+    parser.one("outcome", "what became of it", choices=OUTCOMES)
     return parser
 
 

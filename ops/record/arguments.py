@@ -14,27 +14,38 @@ _LINE_ENDS = "\u2028\u2029"
 class Options(ArgumentParser):
     """Options with one value, options with several (after one flag, the flag repeated, or both), and flags."""
 
-    def __init__(self, prog: str, description: str, epilog: str = "") -> None:
-        super().__init__(prog=prog, description=description, epilog=epilog, allow_abbrev=False)
+    def __init__(self, prog: str, usage: str, description: str, epilog: str = "") -> None:
+        super().__init__(prog=prog, usage=usage, description=description, epilog=epilog, allow_abbrev=False)
+        self._group = self.add_argument_group("required")
         self._one: set[str] = set()
         self._several: set[str] = set()
+
+    def heading(self, title: str) -> None:
+        """Put what is taken from here on under another heading of the help."""
+        self._group = self.add_argument_group(title)
+
+    def flag(self, name: str, meaning: str) -> None:
+        """Take a word without a value."""
+        self._group.add_argument(f"--{name}", action="store_true", help=meaning)
 
     def one(self, name: str, meaning: str, *, choices: Sequence[str] | None = None, default: str | None = None) -> None:
         """Take one value."""
         self._one.add(f"--{name}")
-        self.add_argument(
+        self._group.add_argument(
             f"--{name}",
             help=meaning,
             type=_unguarded,
             choices=choices,
             default=None if default is None else _GUARD + default,
-            metavar=_metavar(name, choices),
+            metavar="|".join(choices) if choices else "TEXT",
         )
 
     def several(self, name: str, meaning: str) -> None:
         """Take a list."""
         self._several.add(f"--{name}")
-        self.add_argument(f"--{name}", help=meaning, type=_unguarded, action="append", default=[], metavar="VALUE…")
+        self._group.add_argument(
+            f"--{name}", help=meaning, type=_unguarded, action="append", default=[], metavar="TEXT…"
+        )
 
     def read(self, argv: Sequence[str]) -> Namespace:
         """Read the arguments; ends the program with one line where they are no good."""
@@ -81,10 +92,6 @@ class Options(ArgumentParser):
 
 def _unguarded(value: str) -> str:
     return value.removeprefix(_GUARD)
-
-
-def _metavar(name: str, choices: Sequence[str] | None) -> str:
-    return "|".join(choices) if choices else name.rpartition("_")[2].upper()
 
 
 def breaks_a_line(text: str) -> bool:

@@ -1,0 +1,108 @@
+"""The pages for operating the system: every command runs as it stands, every file and rule that is named is there."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+import yaml
+
+from ops.ops_prompt_fill import DECLARATIONS, LISTS
+from ops.record.book import HEADLINE
+from ops.record.entry import RISK_CLASSES
+from ops.record.verify import verified
+from tests.support.daemon import ROOT
+from tests.support.pages import Command, Machine, commands, fill
+from tests.support.redis_server import RedisServer
+
+GOVERNOR = ROOT / "docs" / "OPS_GOVERNOR.md"
+TEMPLATE = ROOT / "docs" / "OPS_RUNBOOK_TEMPLATE.md"
+CHANGELOG = ROOT / "docs" / "OPS_CHANGELOG.md"
+PAGES = [GOVERNOR, TEMPLATE]
+
+
+ALL = [command for page in PAGES for command in commands(page)]
+
+
+@pytest.fixture(scope="module")
+def machine(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """One machine for all pages, on which each command finds what the ones above it left."""
+    with redis_server.client() as redis:
+        redis.flushall()
+        fill(redis)
+        yield Machine(tmp_path_factory.mktemp("machine"), redis_server)
+
+
+@pytest.fixture(scope="module")
+def printed(machine: Machine) -> list[CompletedProcess[str]]:
+    """What came of each command, after all of them were run once, in their order."""
+    return [machine.run(command.line) for command in ALL]
+
+
+@pytest.mark.parametrize("number", range(len(ALL)), ids=[f"{each.page}-{each.line[:40]}" for each in ALL])
+def test_a_command_of_a_page_does_what_the_page_says(printed: list[CompletedProcess[str]], number: int) -> None:
+    """It ends with the code that is said; a command that reads Redis has something to show, on a machine at work."""
+    command, done = ALL[number], printed[number]
+    assert done.returncode == command.code, done.stdout + done.stderr
+    assert "ERR" not in done.stdout
+    assert "WARNING" not in done.stderr
+    if command.line.startswith("redis-cli"):
+        assert done.stdout.strip()
+
+
+def test_every_page_has_commands() -> None:
+    """The reading of the pages itself works."""
+    assert {command.page for command in ALL} == {page.name for page in PAGES}
+
+
+@pytest.mark.usefixtures("printed")
+def test_the_governors_page_leaves_entries_in_all_three_places(machine: Machine) -> None:
+    """The changelog with a rollback that resolves, a YAML file of the month, and an annotated tag."""
+    ledger = (machine.root / "docs" / "OPS_CHANGELOG.md").read_bytes()
+    assert verified(ledger)[::2] == (3, "")
+    [monthly] = (machine.root / "ops" / "ledger").glob("????-??.yaml")
+    [document] = yaml.safe_load_all(monthly.read_text())
+    assert document["operation_name"] == "Raise the log level"
+    tag = machine.run("git cat-file -p ops-2026-11-28-001").stdout
+    assert "```yaml\n---\noperation_id: OPS-2026-11-28-001\n" in tag
+
+
+def test_the_changelog_is_sound() -> None:
+    """What is kept in the repository begins with its head and is as it was recorded."""
+    assert CHANGELOG.read_bytes().startswith(HEADLINE)
+    assert verified(CHANGELOG.read_bytes()).fault == ""
+
+
+def test_the_rules_stand_in_the_governors_page() -> None:
+    """Priority, the seven declarations, the classes, the gates, the record, the report, the signoff."""
+    text = GOVERNOR.read_text()
+    assert "Safety > Proof > Minimalism > Speed" in text
+    rows = re.findall(r"^\| ([a-z ]+) \|", text.split("## The seven declarations")[1].split("##")[0], re.MULTILINE)
+    assert [row.replace(" ", "_") for row in rows if row != "declaration"] == [*DECLARATIONS, *LISTS]
+    assert all(f"| `{risk_class}` |" in text for risk_class in RISK_CLASSES)
+    for words in ("optional", "recommended", "**required**", "error|fail|panic|fatal", "[STEP 2 | ", "PASS/FAIL"):
+        assert words in text
+    for section in ("Summary", "Changes", "Evidence", "Risk", "Next safe actions"):
+        assert f"**{section}**" in text
+
+
+def test_the_template_has_its_sections_in_order() -> None:
+    """From 0, the declaration, to 6, signoff and ledger."""
+    sections = re.findall(r"^## (\d)\. (.*)$", TEMPLATE.read_text(), re.MULTILINE)
+    assert [int(number) for number, _ in sections] == list(range(7))
+    assert (sections[0][1], sections[6][1]) == ("Declaration", "Signoff and ledger")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_names_is_there(page: Path) -> None:
+    """Files of the repository; those of scripts that a page names must exist."""
+    for path in re.findall(r"`((?:docs|ops|microservices)/[\w./-]+\.(?:md|py|sh|txt))\b", page.read_text()):
+        assert (ROOT / path).exists() or path == "ops/rollback.sh", path
+
+
+def test_the_reading_of_pages_works(tmp_path: Path) -> None:
+    """Continued lines are one command, said codes are read, a person's commands are left out."""
+    page = tmp_path / "page.md"
+    page.write_text("```sh\na \\\n  b\nc   # exit 3\nd   # interactive\n```\n```text\ne\n```\n")
+    assert commands(page) == [Command("page.md", "a b", 0), Command("page.md", "c   # exit 3", 3)]

@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.support.daemon import ROOT
 from tests.support.exchange_info import answer, entry
 from tests.support.http_server import HttpServer, Request
 from tests.support.http_server import answer as http_answer
+from tests.support.ledger import three_entries
 from tests.support.ops import put_tool
 from tests.support.redis_server import RedisServer
 from tests.support.universe_world import World
@@ -63,12 +65,15 @@ def environment(redis_server: RedisServer, redis_client: Redis, tmp_path: Path) 
         answer_as_exchange(server)
         fill(redis_client, now_s)
         put_tool(tmp_path, "ssh", f'REDIS_PORT={redis_server.port} exec bash -c "${{@: -1}}"')
+        put_tool(tmp_path, "python", f'exec {sys.executable} "$@"')
+        (tmp_path / "ledger.md").write_bytes(three_entries())
         put_tool(tmp_path, "redis-cli", f'exec {shutil.which("redis-cli")} -p {redis_server.port} "$@"')
         yield {
             "PATH": f"{tmp_path}:{os.environ['PATH']}",
             "REDIS_PORT": str(redis_server.port),
             "BINANCE_FUTURES_BASE_URL": server.url,
             "UNIVERSE_MODE": "paper",
+            "OPS_LEDGER_FILE": str(tmp_path / "ledger.md"),
         }
 
 

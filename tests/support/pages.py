@@ -5,10 +5,12 @@ import re
 import shutil
 import subprocess
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from prometheus_client import generate_latest
 from redis import Redis
 
 from microservices.contracts import (
@@ -39,6 +41,14 @@ UNITS = (
     "quantum-apply-layer",
     "quantum-p35-decision-intelligence",
     "redis-server",
+)
+UNIT_PACKAGES = (
+    "universe_service",
+    "candle_feed",
+    "market_state_publisher",
+    "position_state_brain",
+    "apply_layer",
+    "decision_intelligence",
 )
 
 
@@ -86,14 +96,24 @@ def fill(redis: Redis) -> None:
     redis.hset(claim.OPEN_KEY, "p1", '{"symbol":"BTCUSDT","action":"OPEN","state":"sent"}')
     redis.hset(control.BACKOFF_KEY, mapping={"throttled_until_ms": "0", "by": "candle-feed"})
     redis.set(control.KILL_SWITCH_KEY, "off")
+    redis.set("quantum:reconcile:hold:BTCUSDT", "brain:drift")
     redis.zadd(candles.key("BTCUSDT"), {'{"t":0}': 0})
     for stream in (permit.EVENTS, result.STREAM, decision.DEAD_LETTER_STREAM, plan.STREAM):
         redis.xadd(stream, {"plan_id": "p1", "symbol": "BTCUSDT", "reason": "no_allowlist", "allow": "false"})
     redis.xgroup_create(result.STREAM, "p35_decision_intel", "0")
     redis.xgroup_create(plan.STREAM, plan.GROUP_BRAIN, "0")
     redis.hset("quantum:p35:decision:counts:5m", mapping={"EXECUTE": 1, "SKIP": 0, "BLOCKED": 0, "ERROR": 0})
-    redis.zadd("quantum:p35:reason:top:5m", {"no_allowlist": 1})
+    for window in ("5m", "15m"):
+        redis.zadd(f"quantum:p35:reason:top:{window}", {"no_allowlist": 1})
+        redis.zadd(f"quantum:p35:symbol_reason:top:{window}", {"BTCUSDT:no_allowlist": 1})
     assert redis.exists(universe.ACTIVE_KEY)
+
+
+def metrics_of_all_services() -> bytes:
+    """Give what the services' metrics are called and mean, as a fresh process of each would serve it."""
+    for package in UNIT_PACKAGES:
+        import_module(f"microservices.{package}.metrics")
+    return generate_latest()
 
 
 class Machine:
@@ -109,6 +129,10 @@ class Machine:
         known = f'for word in "$@"; do case $word in {units}) known=1;; quantum-*|redis*) exit 9;; esac; done'
         put_tool(tools, "systemctl", f"{known}; [[ $known == 1 ]] || exit 9; echo active")
         put_tool(tools, "journalctl", f'{known}; [[ $known == 1 ]] || exit 9; echo "started, 2 symbols"')
+        (folder / "metrics").write_bytes(metrics_of_all_services())
+        put_tool(
+            tools, "curl", f"[[ $* =~ ^-s\\ http://127.0.0.1:80[0-9]{{2}}/metrics$ ]] || exit 9; cat {folder}/metrics"
+        )
         put_tool(tools, "redis-cli", f'exec {shutil.which("redis-cli")} -p {redis.port} "$@"')
         self.environment = {
             "PATH": f"{tools}:{os.environ['PATH']}",

@@ -44,12 +44,12 @@ ALL = [command for page in PAGES for command in commands(page)]
 
 
 @pytest.fixture(scope="module")
-def machine(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """One machine for all pages, on which each command finds what the ones above it left."""
-    with redis_server.client() as redis:
-        redis.flushall()
-        fill(redis)
-        yield Machine(tmp_path_factory.mktemp("machine"), redis_server)
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """One machine for all pages, with a Redis of its own, on which each command finds what the ones above it left."""
+    with RedisServer() as server:
+        with server.client() as redis:
+            fill(redis)
+        yield Machine(tmp_path_factory.mktemp("machine"), server)
 
 
 @pytest.fixture(scope="module")

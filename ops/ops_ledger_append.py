@@ -15,8 +15,8 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(ROOT))
 
 from ops.record.append import Complain, Done, Operation, append, form_fault  # noqa: E402 - the path above finds them
-from ops.record.arguments import Options, one_line, print_anything  # noqa: E402
-from ops.record.entry import OUTCOMES, RISK_CLASSES, UNAVAILABLE  # noqa: E402
+from ops.record.arguments import Options, one_line, print_anything, take_declaration  # noqa: E402
+from ops.record.entry import OUTCOMES, UNAVAILABLE  # noqa: E402
 from ops.record.evidence import (  # noqa: E402
     commit_and_branch,
     hostname,
@@ -46,10 +46,7 @@ def options() -> Options:
         "Record an operation in the ledger, with its evidence; or check the whole ledger.",
         EPILOG,
     )
-    parser.one("operation", "what it is called")
-    parser.one("objective", "what it is to achieve")
-    parser.one("risk_class", "how much it may do", choices=RISK_CLASSES)
-    parser.one("blast_radius", "what may suffer")
+    take_declaration(parser)
     parser.one("changes_summary", "what was changed")
     parser.heading("what may be said besides")
     parser.one("operation_id", "OPS-YYYY-MM-DD-NNN; the next free one of the UTC day where not given")

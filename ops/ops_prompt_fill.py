@@ -18,9 +18,15 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(ROOT))
 
 from ops.record.append import Operation, entry  # noqa: E402 - the path above is how they are found
-from ops.record.arguments import Options, breaks_a_line, one_line, print_anything  # noqa: E402
+from ops.record.arguments import (  # noqa: E402
+    Options,
+    breaks_a_line,
+    one_line,
+    print_anything,
+    take_declaration,
+)
 from ops.record.book import newest_hash, next_id, recorded  # noqa: E402
-from ops.record.entry import ID_FORM, OUTCOMES, RISK_CLASSES  # noqa: E402
+from ops.record.entry import ID_FORM, OUTCOMES  # noqa: E402
 from ops.record.evidence import commit_and_branch, hostname, invoker  # noqa: E402
 from ops.record.store import LedgerFault, content, ledger_path  # noqa: E402
 from ops.record.yaml_text import Value  # noqa: E402
@@ -49,10 +55,7 @@ def options() -> Options:
         "%(prog)s --operation TEXT --objective TEXT … [--ledger --changes_summary TEXT …]",
         "Fill the ops governor's template; with --ledger print a ledger entry instead.",
     )
-    parser.one("operation", "what it is called")
-    parser.one("objective", "what it is to achieve")
-    parser.one("risk_class", "how much it may do", choices=RISK_CLASSES)
-    parser.one("blast_radius", "what may suffer")
+    take_declaration(parser)
     parser.one("rollback_strategy", "how it is undone")
     parser.several("allowed_paths", "what may be touched: absolute paths; with --ledger also relative ones")
     parser.several("allowed_services", "which services may be touched; with READ_ONLY, looked at")

@@ -6,6 +6,8 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
+from ops.record.entry import RISK_CLASSES
+
 USAGE_ERROR = 2
 _GUARD = "="  # argparse takes `--` for itself, also as a value behind an equals sign
 _LINE_ENDS = "\u2028\u2029"
@@ -88,6 +90,14 @@ class Options(ArgumentParser):
         # An unknown option among the values of a list is more likely a slip than a value.
         known = word.partition("=")[0] in self._option_string_actions
         return known or (after in self._several and word.startswith("--"))
+
+
+def take_declaration(parser: Options) -> None:
+    """Take what every operation is declared by, whether it is to be done or was done."""
+    parser.one("operation", "what it is called")
+    parser.one("objective", "what it is to achieve")
+    parser.one("risk_class", "how much it may do", choices=RISK_CLASSES)
+    parser.one("blast_radius", "what may suffer")
 
 
 def _unguarded(value: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 MASK = "***"
-LINES_MAX = 200
+LINES_MAX = 2_000
 LINE_MAX_CHARS = 500
 _SCANNED_MAX_CHARS = 1_500  # more than what is kept, so that no secret is seen half, and little enough to be quick
 _SECRETIVE = (
@@ -18,11 +18,11 @@ _PATTERNS = (
     (re.compile(rf"""(?i)(["']?\b{_SECRETIVE}["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s"'&,;}}]+)"""), rf"\1{MASK}"),
     # The name of a hash's field or of an option, and the value on the next line or as the next word.
     (re.compile(rf"(?im)^(\s*{_SECRETIVE}[ \t]*\n[ \t]*)\S.*$"), rf"\1{MASK}"),
-    (re.compile(rf"(?i)(--?{_SECRETIVE}[ \t]+)\S+"), rf"\1{MASK}"),
+    (re.compile(rf"(?i)((?<!\S)--?{_SECRETIVE}[ \t]+)\S+"), rf"\1{MASK}"),
     (re.compile(r"(?i)\b(authorization\s*[=:]\s*(?:bearer|basic|digest)?\s*)\S+"), rf"\1{MASK}"),
     (re.compile(r"(?i)\b(bearer\s+)\S{8,}"), rf"\1{MASK}"),
     (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+(?=@)"), rf"\1{MASK}"),
-    (re.compile(r"(?i)\b(auth\s+)(?:\S+\s+)?\S+$", re.MULTILINE), rf"\1{MASK}"),
+    (re.compile(r"(?im)^(\W*auth\s+)(?:\S+\s+)?\S+$"), rf"\1{MASK}"),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), MASK),
     # An exchange's key: 64 letters and figures, and no digest, which has only hexadecimal ones.
     (re.compile(r"(?<![A-Za-z0-9])(?![0-9a-f]{64}\b|[0-9A-F]{64}\b)[A-Za-z0-9]{64}(?![A-Za-z0-9])"), MASK),

@@ -13,6 +13,8 @@ from ops.record.entry import UNAVAILABLE
 
 TIMEOUT_S = 10
 BODY_MAX_BYTES = 8_000_000
+PART_MAX_LINES = 200
+"""Of one command's answer, or of one pattern's samples."""
 _READING = """BITCOUNT BITFIELD_RO BITPOS DBSIZE ECHO EXISTS EXPIRETIME GEODIST GEOHASH GEOPOS GEOSEARCH GET GETBIT
 GETRANGE HEXISTS HGET HGETALL HKEYS HLEN HMGET HRANDFIELD HSCAN HSTRLEN HVALS INFO LASTSAVE LCS LINDEX LLEN LPOS
 LRANGE MGET PEXPIRETIME PING PTTL RANDOMKEY ROLE SCAN SCARD SDIFF SINTER SINTERCARD SISMEMBER SMEMBERS SMISMEMBER
@@ -80,7 +82,12 @@ def _asked(redis: RedisCli | str, words: Sequence[str]) -> str:
         [answer] = redis.ask([word.encode("utf-8", "surrogateescape") for word in words])
     except CannotTell as fault:
         return f"{UNAVAILABLE} ({fault})"
-    return "\n".join(_shown(answer)) or "(empty)"
+    return "\n".join(_first(_shown(answer))) or "(empty)"
+
+
+def _first(lines: list[str]) -> list[str]:
+    left_out = len(lines) - PART_MAX_LINES
+    return lines if left_out <= 0 else [*lines[:PART_MAX_LINES], f"… {left_out} lines more"]
 
 
 def _shown(answer: Answer) -> list[str]:
@@ -99,7 +106,7 @@ def metrics_snapshot(urls: Sequence[str], patterns: Sequence[re.Pattern[str]]) -
         for pattern in patterns or [re.compile("")]:
             head = f"# {url} | grep '{pattern.pattern}'" if pattern.pattern else f"# {url}"
             matching = [line for line in fetched if pattern.search(line)] if isinstance(fetched, list) else [fetched]
-            parts += [head, *(matching or ["(no line matches)"])]
+            parts += [head, *(_first(matching) or ["(no line matches)"])]
     return "\n".join(parts)
 
 

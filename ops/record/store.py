@@ -43,12 +43,14 @@ def update(path: Path, change: Callable[[bytes], bytes | None]) -> None:
     """Replace a file's content by what `change` makes of it, alone among all who do so; None leaves it.
 
     Temporary file beside it, fsync, rename, fsync of the folder. Mode and owner stay; a symbolic link
-    stays one.
+    stays one, and one that somebody else made is not followed: it may lead anywhere.
 
     Raises:
         LedgerFault: no regular file, or another writer held it for too long.
         OSError: it cannot be read or written; it is then as it was.
     """
+    if path.is_symlink() and path.lstat().st_uid not in (0, os.geteuid()):
+        raise LedgerFault(f"{path} is a link of another user's")
     path = Path(os.path.realpath(path))
     with _alone_in(path.parent) as folder:
         changed = change(content(path))

@@ -15,6 +15,7 @@ from redis import Redis
 
 from ops.record.book import chain
 from ops.record.entry import FIELDS
+from ops.record.snapshots import PART_MAX_LINES
 from ops.record.verify import verified
 from tests.support.daemon import ROOT
 from tests.support.http_server import HttpServer, answer
@@ -399,6 +400,40 @@ def test_a_ledger_keeps_its_mode_and_its_link(tmp_path: Path, ledger: Path) -> N
     assert link.is_symlink()
     assert ledger.stat().st_mode & 0o777 == 0o640
     assert len(chain(ledger.read_bytes())) == 4
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a link of another user's")
+def test_a_link_that_somebody_else_made_is_not_followed(tmp_path: Path, ledger: Path) -> None:
+    """Whoever may write into the ledger's folder must not choose where root writes."""
+    ledger.write_bytes(b"a file of the system\n")
+    link = tmp_path / "link.md"
+    link.symlink_to(ledger)
+    os.lchown(link, 65534, 65534)
+    assert record(link, "--strict").returncode == 1
+    assert ledger.read_bytes() == b"a file of the system\n"
+
+
+def test_the_log_of_many_services_is_whole_and_a_huge_answer_is_cut(
+    ledger: Path, tmp_path: Path, redis_server: RedisServer, redis_client: Redis
+) -> None:
+    """Thirty lines of each of ten services are all there; of a thousand elements the first, and how many more."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    put_tool(tools, "journalctl", "for n in {1..30}; do echo line $n; done")
+    redis_client.rpush("list", *range(1_000))
+    done = record(
+        ledger,
+        *("--allowed_services", *[f"s{number}" for number in range(10)], "--redis_cmds", "LRANGE list 0 -1"),
+        PATH=f"{tools}:{os.environ['PATH']}",
+        REDIS_PORT=str(redis_server.port),
+    )
+    assert done.returncode == 0, done.stderr
+    [entry] = entries(ledger.read_bytes())
+    assert str(entry["services_log"]).count("\n") == 31 * 10 - 1
+    assert str(entry["redis_snapshot"]).split("\n")[-2:] == [
+        str(PART_MAX_LINES - 1),
+        f"… {1_000 - PART_MAX_LINES} lines more",
+    ]
 
 
 def test_verify_says_what_it_saw(ledger: Path) -> None:

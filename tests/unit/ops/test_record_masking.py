@@ -54,6 +54,8 @@ def test_an_exchange_key_is_masked_and_a_digest_is_not() -> None:
         'universe_refreshes_total{outcome="published"} 5',
         "2026-11-28T20:00:00+0000 vps quantum-apply-layer[7]: plan p2 BTCUSDT denied: no_permit",
         "author: nobody\nauthored 2 files",
+        "AUTH failed: WRONGPASS invalid username-password pair or user is disabled.",
+        "client auth failed",
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:

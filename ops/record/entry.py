@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 
-from ops.record.yaml_text import Value, field, read, read_scalar, scalar
+from ops.record.yaml_text import Value, field, quoted, read, read_scalar
 
 FIELDS = (
     "operation_id",
@@ -52,8 +52,7 @@ def written(values: Mapping[str, Value], idempotency_key: str = "") -> bytes:
         idempotency_key: kept as a comment, which is no value but part of the bytes; empty: none.
     """
     fields = "".join(field(name, values[name]) for name in FIELDS)
-    # Quoted always, so that what is read back is text, whatever the key looks like.
-    key = f"{_KEY}{scalar(' ' + idempotency_key)}\n" if idempotency_key else ""
+    key = f"{_KEY}{quoted(idempotency_key)}\n" if idempotency_key else ""
     return f"{HEAD}{fields}{key}{TAIL}".encode()
 
 
@@ -75,7 +74,7 @@ def read_entry(raw: bytes) -> dict[str, Value]:
 def idempotency_key(raw: bytes) -> str:
     """Read the key that an entry was recorded under; empty: none."""
     found = re.search(rb"^# idempotency_key: (.*)$", raw, re.MULTILINE)
-    return str(read_scalar(found[1].decode()))[1:] if found else ""
+    return str(read_scalar(found[1].decode())) if found else ""
 
 
 def previous_hash(raw: bytes) -> str:

@@ -43,7 +43,12 @@ def scalar(value: str | int | None) -> str:
         return str(value)
     if _PLAIN.fullmatch(value) and value.lower() not in _NOT_TEXT:
         return value
-    return '"' + "".join(map(_escaped, value)) + '"'
+    return quoted(value)
+
+
+def quoted(text: str) -> str:
+    """Write a text in double quotes, which is text to every parser."""
+    return '"' + "".join(map(_escaped, text)) + '"'
 
 
 def _pair(item: tuple[str, str | int]) -> str:

@@ -42,6 +42,19 @@ def ledger(tmp_path: Path) -> Path:
     return folder / "ledger.md"
 
 
+def shown_in_the_manual() -> str:
+    """What the manual shows as the tool's output."""
+    section = (ROOT / "ops" / "README.md").read_text().split("\n## ops_ledger_append.py")[1]
+    block = re.search(r"^```text\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    assert block is not None
+    return block[1]
+
+
+def labels(output: str) -> list[str]:
+    """The first word of each line, repeated ones once."""
+    return list(dict.fromkeys(line.split()[0] for line in output.splitlines()))
+
+
 def test_the_example_as_it_is_written(ledger: Path) -> None:
     """One command line of the manual, run from the repository: an entry with all its fields in order."""
     done = subprocess.run(
@@ -100,6 +113,7 @@ def test_evidence_of_a_machine_that_has_it_all(
         url = server.url
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
+    assert labels(done.stdout) == labels(shown_in_the_manual())
     [entry] = entries(ledger.read_bytes())
     assert entry["services_status"] == {"a": "active", "b": "inactive", "c": "failed", "d": "unknown"}
     assert str(entry["services_log"]).split("\n")[:3] == [

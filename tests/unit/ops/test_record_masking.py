@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ops.record.masking import LINE_MAX_CHARS, LINES_MAX, MASK, fit
@@ -79,6 +79,7 @@ def test_the_environments_own_secrets_are_masked_by_any_name(tmp_path: Path) -> 
     assert fit(text, environment) == f"a {MASK} b {MASK} c {MASK} /root/x 1"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_collected_text_is_printable_and_bounded(text: str) -> None:
     """Whatever a tool prints becomes lines that a terminal and an editor show as they are."""

@@ -17,7 +17,7 @@ TEMPLATE = Path(__file__).resolve().with_name("ops_prompt_template_v1.txt")
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(ROOT))
 
-from ops.record.append import Operation, entry  # noqa: E402 - the path above is how they are found
+from ops.record.append import Operation, entry, form_fault  # noqa: E402 - the path above is how they are found
 from ops.record.arguments import (  # noqa: E402
     Options,
     breaks_a_line,
@@ -159,6 +159,8 @@ def ledger_entry(given: Namespace) -> str:
         "notes": given.notes,
     }
     operation = Operation(values, given.operation_id or next_id(f"{now:%Y-%m-%d}", recorded(data).ids))
+    for fault in form_fault(operation):
+        print(f"WARNING: ERROR: {fault} (of ops_ledger_append.py, which records it)", file=sys.stderr)
     return entry(operation, operation.operation_id, now, newest_hash(data)).decode()
 
 

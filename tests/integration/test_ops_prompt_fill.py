@@ -239,6 +239,13 @@ def test_a_ledger_entry_instead(fill: Fill, tmp_path: Path) -> None:
     assert "\noperation_id: OPS-2026-01-02-003\n" in given_id
 
 
+def test_a_rollback_that_names_nothing_is_printed_with_a_warning(fill: Fill) -> None:
+    """The old entry can only be named where it is recorded."""
+    code, out, err = fill("--ledger", "--changes_summary", "x", "--outcome", "ROLLBACK")
+    assert (code, "\noutcome: ROLLBACK\n" in out) == (0, True)
+    assert err.startswith("WARNING: ERROR: outcome=ROLLBACK requires --rollback_of parameter (")
+
+
 def test_help_names_every_option(fill: Fill) -> None:
     """Nothing is hidden."""
     code, out, _ = fill("-h")

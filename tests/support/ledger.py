@@ -90,7 +90,7 @@ def run_tool(
         capture_output=True,
         encoding="utf-8",
         errors="surrogateescape",
-        timeout=60,
+        timeout=120,
     )
 
 

@@ -1,11 +1,16 @@
-"""What tests share: a real Redis for whoever asks for one."""
+"""What tests share: a real Redis for whoever asks for one, and properties that no busy machine can fail."""
 
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from redis import Redis
 
 from tests.support.redis_server import RedisServer
+
+# By default an example that takes 200 ms, or slow generation, is a failure: on a loaded machine that says nothing.
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,11 @@ class CandleFaults:
         """Give the last minute that may be shown where `last` would be."""
         return min([last, *(self._stopped[name] for name in (symbol, None) if name in self._stopped)])
 
+    def shows(self, symbol: str, minute: int) -> bool:
+        """Tell whether one minute is shown."""
+        missing = any(minute in self._missing.get(name, ()) for name in (symbol, None))
+        return not missing and self.last_minute(symbol, minute) == minute
+
     def repeats(self, symbol: str) -> bool:
         """Tell whether the newest closed candle is shown twice."""
         return not self._repeated.isdisjoint((symbol, None))

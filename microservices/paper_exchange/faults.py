@@ -1,9 +1,9 @@
-"""Faults on demand: what a test or a drill can make go wrong, and which requests it strikes.
+"""Faults on demand: what a test or a drill can make go wrong with requests, and which ones it strikes.
 
-Each is a JSON object with `fault`, its name, posted to `/paper/faults` (one, or a list). Those of the first kind strike
-requests: `method`, `path` (a prefix), `symbol` and `client_order_id` say which (all that fit where left out), `after`
-how many are let through first, `times` how many are struck (all, until cleared, where left out). Those of the second
-kind change the exchange itself until `{"fault": "clear"}`, but for liquidations and symbol changes, which are done.
+Each is a JSON object with `fault`, its name, posted to `/paper/faults` (one, or a list). Those here strike requests:
+`method`, `path` (a prefix), `symbol` and `client_order_id` say which (all that fit where left out), `after` how many
+are let through first, `times` how many are struck (all, until cleared, where left out). Those that change the exchange
+itself are in `changing_faults`, `candle_fault_kinds` and `stream_faults`.
 """
 
 from collections.abc import Mapping
@@ -164,80 +164,6 @@ class DuplicateRows(Striking, frozen=True, kw_only=True, tag="duplicate_rows"):
     default_path = "/fapi/v2/positionRisk"
 
 
-class Changing(msgspec.Struct, frozen=True, kw_only=True, tag_field="fault", forbid_unknown_fields=True):
-    """A fault that changes the exchange itself."""
-
-
-class Clear(Changing, frozen=True, kw_only=True, tag="clear"):
-    """End all faults."""
-
-
-class SkewClock(Changing, frozen=True, kw_only=True, tag="skew_clock"):
-    """The exchange's clock is ahead by `seconds` (behind where negative): time, timestamps and candles."""
-
-    seconds: Annotated[float, Meta(ge=-86_400, le=86_400)]
-
-
-class PositionLag(Changing, frozen=True, kw_only=True, tag="position_lag"):
-    """positionRisk and account show positions as they stood `seconds` ago."""
-
-    seconds: Annotated[float, Meta(ge=0, le=600)]
-
-
-class HedgeMode(Changing, frozen=True, kw_only=True, tag="hedge_mode"):
-    """The account is in hedge mode: LONG and SHORT rows, and orders without a position side are refused (-4061).
-
-    `rows_only`: just the rows; the question for the mode is still answered with one-way, and orders are taken.
-    """
-
-    rows_only: bool = False
-
-
-class ForcedClose(Changing, frozen=True, kw_only=True, tag="liquidate"):
-    """A part of a position, or all of it, is closed by the exchange: by liquidation or by auto-deleveraging."""
-
-    symbol: str
-    share: Share = 1.0
-    by: Literal["liquidation", "adl"] = "liquidation"
-
-
-class StopCandles(Changing, frozen=True, kw_only=True, tag="stop_candles"):
-    """Klines end with the last minute that has closed; prices go on."""
-
-    symbol: str | None = None
-
-
-class SkipCandles(Changing, frozen=True, kw_only=True, tag="skip_candles"):
-    """The `count` closed candles that end `ago` minutes back are missing from every answer."""
-
-    symbol: str | None = None
-    count: Annotated[int, Meta(ge=1, le=1500)] = 1
-    ago: Annotated[int, Meta(ge=0, le=1500)] = 0
-
-
-class RepeatCandle(Changing, frozen=True, kw_only=True, tag="repeat_candle"):
-    """The newest closed candle of every answer comes twice."""
-
-    symbol: str | None = None
-
-
-class SymbolStatus(Changing, frozen=True, kw_only=True, tag="symbol_status"):
-    """A symbol's status changes, or with null it leaves exchangeInfo."""
-
-    symbol: str
-    status: str | None
-
-
-AnyStriking = (
-    Latency | Drop | Truncate | Html | Refuse | Error | Unavailable | UnknownExecution
-    | SwallowReply | AcceptLate | HideOrder | ExpirePartial | EmptyAccount | PartialAccount | DuplicateRows
-)  # fmt: skip
-AnyChanging = (
-    Clear | SkewClock | PositionLag | HedgeMode | ForcedClose | StopCandles | SkipCandles | RepeatCandle | SymbolStatus
-)
-AnyFault = AnyStriking | AnyChanging
-
-
 class Taken(tuple[Striking, ...]):
     """The faults that strike one request."""
 
@@ -291,13 +217,3 @@ class _Entry(msgspec.Struct):
 
 
 NONE_TAKEN = Taken()
-
-
-def read_faults(body: bytes) -> list[AnyFault]:
-    """Read one fault, or a list of them.
-
-    Raises:
-        msgspec.DecodeError: not JSON, an unknown fault or field, or a value out of bounds.
-    """
-    faults: AnyFault | list[AnyFault] = msgspec.json.decode(body, type=AnyFault | list[AnyFault])
-    return faults if isinstance(faults, list) else [faults]

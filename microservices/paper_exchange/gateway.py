@@ -31,6 +31,8 @@ from microservices.paper_exchange.faults import (
 )
 from microservices.paper_exchange.journal import Journal
 from microservices.paper_exchange.signature import API_KEY_HEADER
+from microservices.paper_exchange.stream_gateway import add_streams
+from microservices.paper_exchange.stream_hub import StreamHub
 from microservices.paper_exchange.venue import Answer, Call, Venue, read_call, refusal
 
 WEIGHT_HEADER = "X-MBX-USED-WEIGHT-1M"
@@ -66,26 +68,27 @@ class NoAnswer(Exception):
     """The connection is to be broken."""
 
 
-def make_app(venue: Venue, journal: Journal) -> web.Application:
-    """Build the web application: the exchange's endpoints, and those under `/paper`."""
+def make_app(venue: Venue, journal: Journal, hub: StreamHub) -> web.Application:
+    """Build the web application: the exchange's endpoints and streams, and what is under `/paper`."""
 
     async def exchange(request: web.Request) -> web.StreamResponse:
         return await serve(request, venue, journal)
 
     async def post_faults(request: web.Request) -> web.Response:
-        return _response(routes_paper.post_faults(venue, await request.read()))
+        return _response(routes_paper.post_faults(venue, hub, await request.read()))
 
     async def get_faults(_request: web.Request) -> web.Response:
-        return _response(routes_paper.get_faults(venue))
+        return _response(routes_paper.get_faults(venue, hub))
 
     async def delete_faults(_request: web.Request) -> web.Response:
-        return _response(routes_paper.delete_faults(venue))
+        return _response(routes_paper.delete_faults(venue, hub))
 
     async def get_requests(request: web.Request) -> web.Response:
         return _response(routes_paper.get_requests(journal, request.query))
 
     app = web.Application(client_max_size=MAX_BODY_BYTES)
     app.router.add_route("*", "/fapi/{rest:.*}", exchange)
+    add_streams(app, venue, journal, hub)
     app.router.add_post("/paper/faults", post_faults)
     app.router.add_get("/paper/faults", get_faults)
     app.router.add_delete("/paper/faults", delete_faults)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from microservices.paper_exchange.candle_faults import CandleFaults
-from microservices.paper_exchange.candles import MINUTE_MS, PricePath
+from microservices.paper_exchange.candles import MINUTE_MS, Candle, PricePath
 from microservices.paper_exchange.klines import KlineBlocks, wire_row
 
 
@@ -18,6 +18,7 @@ class Market:
     def __init__(self, paths: Mapping[str, PricePath]) -> None:
         self._blocks = KlineBlocks(paths)
         self.faults = CandleFaults()
+        self.stream_faults = CandleFaults()
 
     def mark(self, symbol: str, now_ms: int) -> Decimal:
         """Give the mark price, which is also the index and the price that orders fill at."""
@@ -47,6 +48,13 @@ class Market:
         if first <= running == last:
             pieces.append(wire_row(self._blocks.candle(symbol, running).so_far(now_ms % MINUTE_MS)))
         return b"[" + b",".join(pieces) + b"]"
+
+    def streamed(self, symbol: str, minute: int, now_ms: int, *, closed: bool) -> Candle | None:
+        """Give the candle that the stream tells of a minute: whole, or as it stands now; None where it tells none."""
+        if not self.stream_faults.shows(symbol, minute) or minute < self._blocks.first_minute(symbol):
+            return None
+        candle = self._blocks.candle(symbol, minute)
+        return candle if closed else candle.so_far(now_ms % MINUTE_MS)
 
     def _closed(self, symbol: str, first: int, last: int) -> list[bytes]:
         pieces: list[bytes] = []

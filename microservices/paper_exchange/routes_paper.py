@@ -6,27 +6,26 @@ from typing import Any
 
 import msgspec
 
+from microservices.paper_exchange.candle_fault_kinds import RepeatCandle, SkipCandles, StopCandles, Where
+from microservices.paper_exchange.candle_faults import CandleFaults
 from microservices.paper_exchange.candles import MINUTE_MS
-from microservices.paper_exchange.faults import (
-    AnyFault,
+from microservices.paper_exchange.changing_faults import (
     Clear,
     ForcedClose,
     HedgeMode,
     PositionLag,
-    RepeatCandle,
     SkewClock,
-    SkipCandles,
-    StopCandles,
-    Striking,
     SymbolStatus,
-    read_faults,
 )
+from microservices.paper_exchange.every_fault import AnyFault, AnyStream, read_faults
+from microservices.paper_exchange.faults import Striking
 from microservices.paper_exchange.filters import floor_to_step
 from microservices.paper_exchange.journal import Journal
+from microservices.paper_exchange.stream_hub import StreamHub
 from microservices.paper_exchange.venue import Answer, Venue, answer_json
 
 
-def post_faults(venue: Venue, body: bytes) -> Answer:
+def post_faults(venue: Venue, hub: StreamHub, body: bytes) -> Answer:
     """Take one fault or a list of them: all or, where one cannot be read or done, none."""
     try:
         faults = read_faults(body)
@@ -35,20 +34,21 @@ def post_faults(venue: Venue, body: bytes) -> Answer:
     except (msgspec.DecodeError, ValueError) as error:
         return Answer(msgspec.json.encode({"error": str(error)}), status=400)
     for fault in faults:
-        _begin(venue, fault)
-    return get_faults(venue)
+        _begin(venue, hub, fault)
+    return get_faults(venue, hub)
 
 
-def get_faults(venue: Venue) -> Answer:
+def get_faults(venue: Venue, hub: StreamHub) -> Answer:
     """List the faults that are on."""
     lasting = [fault for fault in (venue.skew, venue.lag) if fault.seconds] + ([venue.hedge] if venue.hedge else [])
-    return answer_json({"striking": venue.faults.active(), "lasting": lasting})
+    streams = hub.trouble.active(venue.monotonic())
+    return answer_json({"striking": venue.faults.active(), "lasting": [*lasting, *streams]})
 
 
-def delete_faults(venue: Venue) -> Answer:
+def delete_faults(venue: Venue, hub: StreamHub) -> Answer:
     """End all faults."""
-    _clear(venue, Clear())
-    return get_faults(venue)
+    _begin(venue, hub, Clear())
+    return get_faults(venue, hub)
 
 
 def get_requests(journal: Journal, query: Mapping[str, str]) -> Answer:
@@ -72,11 +72,17 @@ def _check(venue: Venue, fault: AnyFault) -> None:
         raise ValueError(f"symbol {symbol!r} has no position to close")
 
 
-def _begin(venue: Venue, fault: AnyFault) -> None:
+def _begin(venue: Venue, hub: StreamHub, fault: AnyFault) -> None:
     if isinstance(fault, Striking):
         venue.faults.add(fault)
+    elif isinstance(fault, AnyStream):
+        hub.begin(fault)
     else:
         _CHANGES[type(fault)](venue, fault)
+    if isinstance(fault, Clear):
+        hub.trouble.clear()
+    if isinstance(fault, Clear | SkewClock):
+        hub.clock_stepped()
 
 
 def _clear(venue: Venue, _fault: Clear) -> None:
@@ -107,16 +113,24 @@ def _force_close(venue: Venue, fault: ForcedClose) -> None:
 
 
 def _stop_candles(venue: Venue, fault: StopCandles) -> None:
-    venue.market.faults.stop(fault.symbol, venue.now_ms() // MINUTE_MS - 1)
+    for told in _told_wrong(venue, fault.where):
+        told.stop(fault.symbol, venue.now_ms() // MINUTE_MS - 1)
 
 
 def _skip_candles(venue: Venue, fault: SkipCandles) -> None:
     end = venue.now_ms() // MINUTE_MS - fault.ago
-    venue.market.faults.skip(fault.symbol, range(end - fault.count, end))
+    for told in _told_wrong(venue, fault.where):
+        told.skip(fault.symbol, range(end - fault.count, end))
 
 
 def _repeat_candle(venue: Venue, fault: RepeatCandle) -> None:
-    venue.market.faults.repeat(fault.symbol)
+    for told in _told_wrong(venue, fault.where):
+        told.repeat(fault.symbol)
+
+
+def _told_wrong(venue: Venue, where: Where) -> list[CandleFaults]:
+    places = {"klines": venue.market.faults, "stream": venue.market.stream_faults}
+    return [faults for place, faults in places.items() if where in (place, "both")]
 
 
 def _symbol_status(venue: Venue, fault: SymbolStatus) -> None:

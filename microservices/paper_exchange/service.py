@@ -20,7 +20,9 @@ from microservices.paper_exchange.recorded_path import RecordedPath
 from microservices.paper_exchange.settings import Settings
 from microservices.paper_exchange.signature import Credentials
 from microservices.paper_exchange.simulated_path import SimulatedPath, plausible_base_price
+from microservices.paper_exchange.sped_clock import SpedClock
 from microservices.paper_exchange.state_file import BadStateFile, State, alias_of, load_state
+from microservices.paper_exchange.stream_hub import StreamHub
 from microservices.paper_exchange.venue import Venue
 from microservices.runtime import Clock, Context, Loop, Refused
 
@@ -41,7 +43,7 @@ class PaperService:
 
     def __init__(self, context: Context[Settings]) -> None:
         self._settings = context.settings
-        self._clock = context.clock
+        self._clock = SpedClock(context.clock, context.settings.paper_speed)
         self._serving = asyncio.new_event_loop()
         self._runner: web.AppRunner | None = None
         self._chores: list[asyncio.Task[None]] = []
@@ -96,11 +98,12 @@ class PaperService:
         return f"[{host}]:{self._settings.paper_port}" if ":" in host else f"{host}:{self._settings.paper_port}"
 
     async def _listen(self, venue: Venue) -> None:
-        self._runner = web.AppRunner(make_app(venue, Journal()), access_log=None, shutdown_timeout=0.1)
+        hub = StreamHub(venue, self._settings.paper_update_ms)
+        self._runner = web.AppRunner(make_app(venue, Journal(), hub), access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, self._settings.paper_host, self._settings.paper_port).start()
         venue.later = lambda seconds, what: _discard(asyncio.get_running_loop().call_later(seconds, what))
-        self._chores = [asyncio.create_task(_match(venue)), asyncio.create_task(_warm(venue))]
+        self._chores = [asyncio.create_task(chore) for chore in (_match(venue), _warm(venue), hub.run())]
 
 
 def build_venue(settings: Settings, clock: Clock) -> Venue:

@@ -28,6 +28,13 @@ class Settings(CommonSettings, frozen=True, kw_only=True):
         Path | None, Meta(description="Where the account is kept; empty: it ends with the process")
     ] = None
     paper_balance_usdt: Annotated[Decimal, Meta(description="What a new account begins with")] = Decimal(10_000)
+    paper_update_ms: Annotated[
+        int,
+        Meta(ge=100, le=60_000, description="How often streams tell the running candle"),
+    ] = 1000
+    paper_speed: Annotated[
+        int, Meta(ge=1, le=3600, description="How many times faster than this machine's its clock runs, from its start")
+    ] = 1
     paper_weight_per_min: Annotated[
         int | None, Meta(ge=0, description="Request weight a minute; empty: what exchangeInfo says; 0: no limit")
     ] = None

@@ -10,8 +10,9 @@ import msgspec
 
 from microservices.paper_exchange.account import Account, Position
 from microservices.paper_exchange.answers import hedge_rows, position_risk_row
+from microservices.paper_exchange.changing_faults import HedgeMode, PositionLag, SkewClock
 from microservices.paper_exchange.errors import ApiError, api_error, missing
-from microservices.paper_exchange.faults import FaultBox, HedgeMode, PositionLag, SkewClock, Taken
+from microservices.paper_exchange.faults import FaultBox, Taken
 from microservices.paper_exchange.instruments import ExchangeInfo
 from microservices.paper_exchange.market import Market
 from microservices.paper_exchange.orders import OrderBook
@@ -100,6 +101,10 @@ class Venue:
         """Give the exchange's time."""
         return int(self._clock.now() * 1000) + round(self.skew.seconds * 1000)
 
+    def monotonic(self) -> float:
+        """Give this machine's own seconds, which no fault moves."""
+        return self._clock.monotonic()
+
     def mark(self, symbol: str) -> Decimal:
         """Give a symbol's mark price now."""
         return self.market.mark(symbol, self.now_ms())
@@ -169,6 +174,7 @@ class Venue:
         self.lag = PositionLag(seconds=0)
         self.set_hedge(None)
         self.market.faults.clear()
+        self.market.stream_faults.clear()
 
     def match_resting(self) -> None:
         """Fill the limit orders that the price has reached."""

@@ -17,7 +17,8 @@ import msgspec
 import pytest
 
 from microservices.paper_exchange.builtin_market import builtin_exchange_info
-from microservices.paper_exchange.faults import AnyChanging, AnyFault, AnyStriking, Striking, read_faults
+from microservices.paper_exchange.every_fault import AnyChanging, AnyFault, AnyStriking, read_faults
+from microservices.paper_exchange.faults import Striking
 from microservices.paper_exchange.gateway import ENDPOINTS
 from microservices.paper_exchange.recorded_files import read_recordings
 from microservices.paper_exchange.settings import Settings

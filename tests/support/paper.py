@@ -68,11 +68,17 @@ class PaperExchange:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def stream_url(self) -> str:
+        """Where its market streams are."""
+        return f"ws://127.0.0.1:{self.port}/market"
+
     def environment(self) -> dict[str, str]:
         """Give the variables that point a service of the suite at it."""
         return {
             "TRADING_MODE": "paper",
             "BINANCE_FUTURES_BASE_URL": self.base_url,
+            "BINANCE_FUTURES_WS_URL": self.stream_url,
             "BINANCE_API_KEY": self.key,
             "BINANCE_API_SECRET": self.secret,
         }

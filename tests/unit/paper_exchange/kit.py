@@ -13,13 +13,13 @@ import numpy as np
 from microservices.paper_exchange.account import Account, Position
 from microservices.paper_exchange.builtin_market import builtin_exchange_info
 from microservices.paper_exchange.candles import MINUTE_MS, Candles
-from microservices.paper_exchange.faults import read_faults
 from microservices.paper_exchange.gateway import respond
 from microservices.paper_exchange.instruments import ExchangeInfo, Instrument
 from microservices.paper_exchange.market import Market
 from microservices.paper_exchange.orders import OrderBook
 from microservices.paper_exchange.routes_paper import post_faults
 from microservices.paper_exchange.signature import Credentials
+from microservices.paper_exchange.stream_hub import StreamHub
 from microservices.paper_exchange.venue import Answer, Venue, read_call
 from tests.support.clock import FakeClock
 
@@ -88,6 +88,7 @@ class Kit:
             weight_per_min=weight_per_min,
             state_file=state_file,
         )
+        self.hub = StreamHub(self.venue, 1000)
         self.later: list[tuple[float, Any]] = []
         self.venue.later = lambda seconds, what: self.later.append((seconds, what))
 
@@ -123,8 +124,7 @@ class Kit:
     def fault(self, **fault: object) -> None:
         """Post a fault."""
         body = msgspec.json.encode(fault)
-        read_faults(body)
-        answer = post_faults(self.venue, body)
+        answer = post_faults(self.venue, self.hub, body)
         assert answer.status == 200, answer.body
 
     def now_ms(self) -> int:

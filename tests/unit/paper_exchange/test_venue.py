@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from microservices.paper_exchange.account import Position
-from microservices.paper_exchange.faults import read_faults
+from microservices.paper_exchange.every_fault import read_faults
 from microservices.paper_exchange.journal import Journal
 from microservices.paper_exchange.routes_paper import get_requests, post_faults
 from microservices.paper_exchange.state_file import BadStateFile, State, alias_of, load_state
@@ -205,7 +205,7 @@ def test_the_exchange_can_take_a_part_of_a_position(by: str, client_id: str) -> 
     kit.fault(fault="liquidate", symbol="BTCUSDT", by=by)
     assert kit.position("BTCUSDT") == 0
     again = msgspec.json.encode({"fault": "liquidate", "symbol": "BTCUSDT", "by": by})
-    assert b"has no position" in post_faults(kit.venue, again).body
+    assert b"has no position" in post_faults(kit.venue, kit.hub, again).body
 
 
 def test_positions_can_lag_behind_fills() -> None:
@@ -305,14 +305,14 @@ def test_a_fault_strikes_what_it_names_after_what_it_lets_through() -> None:
 def test_a_fault_that_cannot_be_read_is_refused_whole(body: bytes) -> None:
     """A test that misspells a fault fails at once, and nothing of a list is taken."""
     kit = Kit()
-    assert post_faults(kit.venue, body).status == 400
+    assert post_faults(kit.venue, kit.hub, body).status == 400
     assert kit.venue.faults.active() == []
 
 
 def test_every_fault_of_the_wire_can_be_read() -> None:
     """One or a list; the answer lists what is on."""
     kit = Kit()
-    answer = post_faults(kit.venue, b'[{"fault":"latency","seconds":1},{"fault":"skew_clock","seconds":-2}]')
+    answer = post_faults(kit.venue, kit.hub, b'[{"fault":"latency","seconds":1},{"fault":"skew_clock","seconds":-2}]')
     listed = msgspec.json.decode(answer.body)
     assert [fault["fault"] for fault in listed["striking"] + listed["lasting"]] == ["latency", "skew_clock"]
     assert len(read_faults(b'{"fault":"clear"}')) == 1

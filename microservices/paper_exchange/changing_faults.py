@@ -1,0 +1,52 @@
+"""Faults that change the exchange until `{"fault": "clear"}`; what is done to positions and symbols stays done."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from microservices.paper_exchange.faults import Share
+
+
+class Changing(msgspec.Struct, frozen=True, kw_only=True, tag_field="fault", forbid_unknown_fields=True):
+    """A fault that changes the exchange itself."""
+
+
+class Clear(Changing, frozen=True, kw_only=True, tag="clear"):
+    """End all faults."""
+
+
+class SkewClock(Changing, frozen=True, kw_only=True, tag="skew_clock"):
+    """The exchange's clock is ahead by `seconds` (behind where negative): time, timestamps and candles."""
+
+    seconds: Annotated[float, Meta(ge=-86_400, le=86_400)]
+
+
+class PositionLag(Changing, frozen=True, kw_only=True, tag="position_lag"):
+    """positionRisk and account show positions as they stood `seconds` ago."""
+
+    seconds: Annotated[float, Meta(ge=0, le=600)]
+
+
+class HedgeMode(Changing, frozen=True, kw_only=True, tag="hedge_mode"):
+    """The account is in hedge mode: LONG and SHORT rows, and orders without a position side are refused (-4061).
+
+    `rows_only`: just the rows; the question for the mode is still answered with one-way, and orders are taken.
+    """
+
+    rows_only: bool = False
+
+
+class ForcedClose(Changing, frozen=True, kw_only=True, tag="liquidate"):
+    """A part of a position, or all of it, is closed by the exchange: by liquidation or by auto-deleveraging."""
+
+    symbol: str
+    share: Share = 1.0
+    by: Literal["liquidation", "adl"] = "liquidation"
+
+
+class SymbolStatus(Changing, frozen=True, kw_only=True, tag="symbol_status"):
+    """A symbol's status changes, or with null it leaves exchangeInfo."""
+
+    symbol: str
+    status: str | None

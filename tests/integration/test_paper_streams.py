@@ -1,0 +1,296 @@
+"""The paper exchange's WebSocket streams on the wire: forms, frames, rules and faults."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.support.paper import PaperExchange
+from tests.support.paper_streams import handshake_status, kline, listening, run
+
+BTC, ETH = "btcusdt@kline_1m", "ethusdt@kline_1m"
+COLUMNS = "tohlcvTqnVQB"
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[PaperExchange]:
+    """One exchange for this file, on which a minute takes half a second."""
+    with PaperExchange(settings={"PAPER_SPEED": "120", "PAPER_UPDATE_MS": "100"}) as started:
+        yield started
+
+
+@pytest.fixture
+def paper(running: PaperExchange) -> PaperExchange:
+    """The same, with the faults of the test before ended."""
+    running.clear_faults()
+    return running
+
+
+def row(paper: PaperExchange, symbol: str, open_ms: int) -> list[Any]:
+    """Ask for the candle of a minute."""
+    rows = paper.get("/fapi/v1/klines", symbol=symbol, interval="1m", startTime=open_ms, limit=1).json
+    return list(rows[0])
+
+
+@pytest.mark.parametrize(
+    ("target", "wrapped"),
+    [
+        (f"/ws/{BTC}", False),
+        (f"/ws/{ETH}/{BTC}", False),
+        (f"/market/ws/{BTC}", False),
+        (f"/private/ws/{BTC}", False),
+        (f"/stream?streams={BTC}", True),
+        (f"/market/stream?streams={ETH}/{BTC}", True),
+        (f"/private/stream?streams={BTC}", True),
+        ("/stream?streams=btcusdt%40kline_1m", True),
+    ],
+)
+def test_a_closed_candle_is_the_one_that_klines_answer(paper: PaperExchange, target: str, wrapped: bool) -> None:
+    """On every path and in both forms, each value of the event is that of the row."""
+
+    async def story() -> None:
+        async with listening(paper, target) as stream:
+            event = await stream.event(lambda event: kline(event)["s"] == "BTCUSDT" and kline(event)["k"]["x"])
+            assert set(event) == ({"stream", "data"} if wrapped else {"e", "E", "s", "k"})
+            if wrapped:
+                assert event["stream"] == BTC
+            told = kline(event)
+            assert (told["e"], told["k"]["s"], told["k"]["i"]) == ("kline", "BTCUSDT", "1m")
+            assert [told["k"][name] for name in COLUMNS] == row(paper, "BTCUSDT", told["k"]["t"])
+            assert told["E"] > told["k"]["T"]
+            assert told["k"]["L"] - told["k"]["f"] + 1 == told["k"]["n"]
+
+    run(story())
+
+
+def test_the_running_candle_is_told_until_it_closes_once(paper: PaperExchange) -> None:
+    """Events of one minute are open until the last, which is closed; then the next minute follows at once."""
+
+    async def story() -> None:
+        async with listening(paper, f"/ws/{BTC}") as stream:
+            await stream.closed_candle()
+            told = [(await stream.event())["k"] for _ in range(30)]
+        minutes = sorted({candle["t"] for candle in told})
+        assert [candle["t"] for candle in told] == sorted(candle["t"] for candle in told)
+        assert all(later - earlier == 60_000 for earlier, later in pairwise(minutes))
+        for minute in minutes[:-1]:
+            closed = [candle["x"] for candle in told if candle["t"] == minute]
+            assert closed == [False] * (len(closed) - 1) + [True]
+        assert any(not candle["x"] for candle in told)
+
+    run(story())
+
+
+def test_subscriptions_change_by_frames(paper: PaperExchange) -> None:
+    """An empty raw connection listens, lists and stops; the property says whether events come wrapped."""
+
+    async def story() -> None:
+        async with listening(paper, "/ws") as stream:
+            assert await stream.ask("SUBSCRIBE", BTC, ETH) == {"result": None, "id": 1}
+            assert await stream.ask("LIST_SUBSCRIPTIONS", number=2) == {"result": [BTC, ETH], "id": 2}
+            assert await stream.ask("UNSUBSCRIBE", ETH, number=3) == {"result": None, "id": 3}
+            assert await stream.ask("SET_PROPERTY", "combined", True, number=4) == {"result": None, "id": 4}
+            assert await stream.ask("GET_PROPERTY", "combined", number=5) == {"result": True, "id": 5}
+            assert (await stream.event())["stream"] == BTC
+
+    run(story())
+    frames = [entry["parameters"]["frame"] for entry in paper.requests(method="FRAME", path="/ws")]
+    assert any(BTC in frame for frame in frames)
+
+
+def test_connections_are_among_the_requests(paper: PaperExchange) -> None:
+    """With path and streams, 101 while they are open and the refusal's status where they were refused."""
+    last = paper.requests()[-1]["seq"] if paper.requests() else 0
+
+    async def story() -> None:
+        async with listening(paper, f"/market/stream?streams={BTC}/{ETH}"):
+            [entry] = paper.requests(after=last, path="/market")
+            assert (entry["status"], entry["took_ms"]) == (101, None)
+            assert entry["parameters"] == {"streams": f"{BTC}/{ETH}"}
+        paper.fault({"fault": "refuse_streams", "seconds": 60, "status": 429})
+        assert await handshake_status(paper, f"/ws/{BTC}") == 429
+
+    run(story())
+    assert paper.requests(after=last)[-1]["status"] == 429
+
+
+def test_a_client_is_pinged_and_one_that_never_answers_loses_its_connection(paper: PaperExchange) -> None:
+    """Pings carry the time; who answers them stays, who does not is closed when the time for it is over."""
+    paper.fault({"fault": "stream_rules", "ping_s": 0.2, "pong_s": 1.5})
+
+    async def deaf() -> None:
+        async with listening(paper, "/ws", autoping=False) as stream:
+            ping = await stream.receive()
+            assert ping.type is aiohttp.WSMsgType.PING
+            assert ping.data.isdigit()
+            assert await stream.end() == 1008
+
+    async def polite() -> None:
+        async with listening(paper, f"/ws/{BTC}") as stream:
+            began = time.monotonic()
+            while time.monotonic() - began < 2:
+                await stream.event()
+
+    async def story() -> None:
+        await asyncio.gather(deaf(), polite())
+
+    run(story())
+
+
+def test_a_connection_lives_as_long_as_the_rules_say(paper: PaperExchange) -> None:
+    """The 24-hour disconnect, here after half a second, comes with a close frame."""
+    paper.fault({"fault": "stream_rules", "life_s": 0.5})
+
+    async def story() -> None:
+        began = time.monotonic()
+        async with listening(paper, f"/ws/{BTC}") as stream:
+            assert await stream.end() == 1001
+        assert time.monotonic() - began >= 0.5
+
+    run(story())
+
+
+def test_who_sends_too_much_or_listens_to_too_much_is_closed(paper: PaperExchange) -> None:
+    """The eleventh message within a second ends a connection, and so does the stream beyond the limit, either way."""
+    paper.fault({"fault": "stream_rules", "streams": 2})
+
+    async def story() -> None:
+        async with listening(paper, "/ws") as stream:
+            for number in range(11):
+                await stream.socket.send_json({"method": "LIST_SUBSCRIPTIONS", "id": number})
+            assert await stream.end() == 1008
+        async with listening(paper, "/ws") as stream:
+            await stream.socket.send_json({"method": "SUBSCRIBE", "params": [BTC, ETH, "x@kline_1m"], "id": 1})
+            assert await stream.end() == 1008
+        async with listening(paper, f"/stream?streams={BTC}/{ETH}/x@kline_1m") as stream:
+            assert await stream.end() == 1008
+
+    run(story())
+
+
+@pytest.mark.parametrize(("how", "code"), [("abort", 1006), ("close", 1001)])
+def test_connections_are_dropped_on_demand(paper: PaperExchange, how: str, code: int) -> None:
+    """All at once, with and without a close frame; a new one is taken at once."""
+
+    async def story() -> None:
+        async with listening(paper, f"/ws/{BTC}") as one, listening(paper, f"/stream?streams={ETH}") as other:
+            await one.event()
+            await other.event()
+            paper.fault({"fault": "drop_streams", "how": how})
+            assert [await one.end(), await other.end()] == [code, code]
+        assert await handshake_status(paper, f"/ws/{BTC}") == 101
+
+    run(story())
+
+
+def test_new_connections_are_refused_for_a_while(paper: PaperExchange) -> None:
+    """Those open stay, new ones get the status until the time is over."""
+
+    async def story() -> None:
+        async with listening(paper, f"/ws/{BTC}") as stream:
+            paper.fault({"fault": "refuse_streams", "seconds": 1})
+            assert await handshake_status(paper, "/ws") == 503
+            await stream.event()
+            began = time.monotonic()
+            while await handshake_status(paper, "/ws") == 503:
+                assert time.monotonic() - began < 20
+            await stream.event()
+
+    run(story())
+
+
+def test_a_silent_connection_is_open_and_says_nothing(paper: PaperExchange) -> None:
+    """Pings go on; what was missed does not come later, so that there is a gap in what was told."""
+    paper.fault({"fault": "stream_rules", "ping_s": 0.1})
+
+    async def story() -> None:
+        async with listening(paper, f"/ws/{BTC}", autoping=False) as stream:
+            paper.fault({"fault": "silence_streams", "seconds": 1.5})
+            message = await stream.receive()
+            while message.type is not aiohttp.WSMsgType.PING:  # sent before the silence began
+                message = await stream.receive()
+            began = time.monotonic()
+            while (message := await stream.receive()).type is not aiohttp.WSMsgType.TEXT:
+                assert message.type is aiohttp.WSMsgType.PING
+            assert time.monotonic() - began > 0.5
+
+    run(story())
+
+
+@pytest.mark.parametrize("how", ["truncate", "text", "html", "binary", "shape", "number"])
+def test_an_event_is_spoilt_on_demand(paper: PaperExchange, how: str) -> None:
+    """The next closed candle comes as rubbish, once; the one after it is whole."""
+
+    async def story() -> None:
+        async with listening(paper, f"/stream?streams={BTC}") as stream:
+            before = (await stream.closed_candle())["k"]["t"]
+            paper.fault({"fault": "garble_streams", "how": how})
+            seen = [await stream.receive()]
+            while not is_closed(seen[-1], before):
+                seen.append(await stream.receive())
+            rubbish = [message for message in seen if not is_event(message)]
+            assert len(rubbish) == 1
+            assert (rubbish[0].type is aiohttp.WSMsgType.BINARY) == (how == "binary")
+
+    run(story())
+
+
+def is_event(message: aiohttp.WSMessage) -> bool:
+    """Whether a message is an event as a careful client takes it."""
+    try:
+        candle = message.json()["data"]["k"]
+        return float(candle["c"]) > 0
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def is_closed(message: aiohttp.WSMessage, after_ms: int) -> bool:
+    """Whether it is the whole event of a candle that closed later."""
+    return is_event(message) and message.json()["data"]["k"]["x"] and message.json()["data"]["k"]["t"] > after_ms
+
+
+def test_events_come_late_on_demand(paper: PaperExchange) -> None:
+    """Half a second of this machine's is a minute of this exchange's."""
+    paper.fault({"fault": "delay_streams", "seconds": 0.5})
+
+    async def story() -> None:
+        async with listening(paper, f"/ws/{BTC}") as stream:
+            told = await stream.closed_candle()
+        assert paper.get("/fapi/v1/time").json["serverTime"] - told["E"] >= 60_000
+
+    run(story())
+
+
+def test_klines_keep_to_their_path_where_streams_are_routed(paper: PaperExchange) -> None:
+    """The old paths and the private one take a subscription and stay silent; `/market` tells."""
+    paper.fault({"fault": "routed_streams"})
+
+    async def story() -> None:
+        async with (
+            listening(paper, f"/ws/{BTC}") as old,
+            listening(paper, "/private/ws") as private,
+            listening(paper, f"/market/ws/{BTC}") as market,
+        ):
+            assert (await private.ask("SUBSCRIBE", BTC))["result"] is None
+            for _ in range(2):
+                await market.closed_candle()
+            assert await old.ask("LIST_SUBSCRIPTIONS") == {"result": [BTC], "id": 1}
+            assert (await private.ask("LIST_SUBSCRIPTIONS", number=2))["id"] == 2
+
+    run(story())
+
+
+def test_the_exchange_ends_while_clients_listen(running: PaperExchange) -> None:
+    """Their connections do not hold it up, and are closed."""
+    with PaperExchange() as paper:
+
+        async def story() -> None:
+            async with listening(paper, f"/ws/{BTC}") as stream:
+                paper.stop()
+                assert await stream.end() in (1001, 1006)
+
+        run(story())

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from microservices.paper_exchange.instruments import decimals_of
+from microservices.paper_exchange.simulated_symbols import simulated_rows
 
 # symbol: price in USDT, tick, step (also the smallest quantity), largest market order, smallest notional in USDT
 _ROWS = """
@@ -44,14 +45,19 @@ WLDUSDT      0.63      0.0001000  1      40000     5
 1000SHIBUSDT 0.0085    0.000001   1      20000000  5
 """
 
+_BUILTIN = [line for line in _ROWS.split("\n") if line]
+BUILTIN_SYMBOLS = len(_BUILTIN)
+MAX_SYMBOLS = 700
+
 BASE_PRICES: Mapping[str, Decimal] = MappingProxyType(
-    {line.split()[0]: Decimal(line.split()[1]) for line in _ROWS.split("\n") if line}
+    {row.split()[0]: Decimal(row.split()[1]) for row in [*_BUILTIN, *simulated_rows(MAX_SYMBOLS - BUILTIN_SYMBOLS)]}
 )
 """Around what price a symbol's simulated path moves."""
 
 
-def builtin_exchange_info() -> dict[str, Any]:
-    """Build the built-in market's exchangeInfo document, without its server time."""
+def builtin_exchange_info(symbols: int = BUILTIN_SYMBOLS) -> dict[str, Any]:
+    """Build the exchangeInfo document of so many symbols, the built-in ones first, without its server time."""
+    rows = [*_BUILTIN, *simulated_rows(max(symbols - BUILTIN_SYMBOLS, 0))][:symbols]
     return {
         "timezone": "UTC",
         "futuresType": "U_MARGINED",
@@ -66,7 +72,7 @@ def builtin_exchange_info() -> dict[str, Any]:
             {"asset": "BNB", "marginAvailable": True, "autoAssetExchange": "-10"},
             {"asset": "USDC", "marginAvailable": True, "autoAssetExchange": "-10000"},
         ],
-        "symbols": [_symbol(line.split()) for line in _ROWS.split("\n") if line],
+        "symbols": [_symbol(row.split()) for row in rows],
     }
 
 

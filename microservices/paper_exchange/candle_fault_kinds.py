@@ -1,4 +1,4 @@
-"""Faults in candles, until `{"fault": "clear"}`."""
+"""Faults in candles, until `{"fault": "clear"}`; corrections stay."""
 
 from typing import Annotated, Literal
 
@@ -30,4 +30,17 @@ class RepeatCandle(Changing, frozen=True, kw_only=True, tag="repeat_candle"):
     """The newest closed candle of every answer comes twice, and so does every closed candle of the stream."""
 
     symbol: str | None = None
+    where: Where = "both"
+
+
+class CorrectCandles(Changing, frozen=True, kw_only=True, tag="correct_candles"):
+    """The `count` closed candles that end `ago` minutes back get other values: the close moves by this share.
+
+    `klines`: answered from now on; `stream`: told once more, closed; `both`: as when the exchange corrects itself.
+    """
+
+    symbol: str | None = None
+    count: Annotated[int, Meta(ge=1, le=1500)] = 1
+    ago: Annotated[int, Meta(ge=0, le=1500)] = 0
+    share: Annotated[float, Meta(gt=-1, le=10)] = 0.001
     where: Where = "both"

@@ -91,6 +91,14 @@ class Candle(msgspec.Struct, frozen=True):
         units = (self.decimals, self.tick, self.volume_decimals)
         return Candle(self.minute, *units, self.opened, max(seen), min(seen), price, volume)
 
+    def corrected(self, share: float) -> "Candle":
+        """Give the candle with its close moved by this share, a tick at least, and its extremes reaching there."""
+        ticks = round(self.close * share / self.tick) or (1 if share > 0 else -1)
+        close = max(self.close + ticks * self.tick, self.tick)
+        units = (self.decimals, self.tick, self.volume_decimals)
+        high, low = max(self.high, close), min(self.low, close)
+        return Candle(self.minute, *units, self.opened, high, low, close, self.volume * (1 + abs(share)))
+
     def _stations(self) -> tuple[int, int, int, int]:
         extremes = (self.low, self.high) if self.close >= self.opened else (self.high, self.low)
         return (self.opened, *extremes, self.close)

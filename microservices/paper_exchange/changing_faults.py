@@ -46,7 +46,18 @@ class ForcedClose(Changing, frozen=True, kw_only=True, tag="liquidate"):
 
 
 class SymbolStatus(Changing, frozen=True, kw_only=True, tag="symbol_status"):
-    """A symbol's status changes, or with null it leaves exchangeInfo."""
+    """A symbol's status changes, or with null it leaves exchangeInfo; a later one lists it again.
+
+    In a closed status it has no more candles; in another one but TRADING its price stands and nothing is traded.
+    """
 
     symbol: str
     status: str | None
+
+
+class MovePrice(Changing, frozen=True, kw_only=True, tag="move_price"):
+    """The price moves by this share over so many minutes, from the next minute on, and stays there."""
+
+    symbol: str | None = None
+    share: Annotated[float, Meta(gt=-1, le=10)]
+    minutes: Annotated[int, Meta(ge=1, le=1440)] = 5

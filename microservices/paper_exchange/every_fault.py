@@ -2,11 +2,12 @@
 
 import msgspec
 
-from microservices.paper_exchange.candle_fault_kinds import RepeatCandle, SkipCandles, StopCandles
+from microservices.paper_exchange.candle_fault_kinds import CorrectCandles, RepeatCandle, SkipCandles, StopCandles
 from microservices.paper_exchange.changing_faults import (
     Clear,
     ForcedClose,
     HedgeMode,
+    MovePrice,
     PositionLag,
     SkewClock,
     SymbolStatus,
@@ -43,8 +44,9 @@ AnyStriking = (
     | SwallowReply | AcceptLate | HideOrder | ExpirePartial | EmptyAccount | PartialAccount | DuplicateRows
 )  # fmt: skip
 AnyChanging = (
-    Clear | SkewClock | PositionLag | HedgeMode | ForcedClose | StopCandles | SkipCandles | RepeatCandle | SymbolStatus
-)
+    Clear | SkewClock | PositionLag | HedgeMode | ForcedClose | StopCandles | SkipCandles | RepeatCandle
+    | CorrectCandles | MovePrice | SymbolStatus
+)  # fmt: skip
 AnyStream = DropStreams | RefuseStreams | SilenceStreams | DelayStreams | GarbleStreams | RoutedStreams | StreamRules
 AnyFault = AnyStriking | AnyChanging | AnyStream
 

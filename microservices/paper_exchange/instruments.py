@@ -55,6 +55,7 @@ class ExchangeInfo:
         self._document = {name: value for name, value in document.items() if name not in ("serverTime", "symbols")}
         self._rows: dict[str, dict[str, Any]] = {row["symbol"]: dict(row) for row in document["symbols"]}
         self.limits = _limits(document.get("rateLimits") or [])
+        self._known = dict(self._rows)
         self.instruments: dict[str, Instrument] = {}
         for symbol, row in self._rows.items():
             instrument = _instrument(row)
@@ -88,13 +89,20 @@ class ExchangeInfo:
         return symbol in self._rows and self.status(symbol) == "TRADING"
 
     def set_status(self, symbol: str, status: str) -> None:
-        """Change a listed symbol's status, as a listing or delisting does."""
-        self._rows[symbol]["status"] = status
-        self._tail = self._encode()
+        """Change a symbol's status, and list it again where it had been taken off."""
+        self.change({symbol: {"status": status}})
 
     def remove(self, symbol: str) -> None:
         """Take a symbol off the answer; its instrument stays known, so that a position left over can be shown."""
-        del self._rows[symbol]
+        self.change({symbol: None})
+
+    def change(self, changes: Mapping[str, Mapping[str, Any] | None]) -> None:
+        """Change members of known symbols' rows, and list them; None takes one off the answer."""
+        for symbol, members in changes.items():
+            if members is None:
+                self._rows.pop(symbol, None)
+            else:
+                self._known[symbol] = self._rows[symbol] = {**self._known[symbol], **members}
         self._tail = self._encode()
 
     def _encode(self) -> bytes:

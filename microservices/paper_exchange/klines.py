@@ -27,7 +27,7 @@ class KlineBlocks:
     """
 
     def __init__(self, paths: Mapping[str, PricePath]) -> None:
-        self._paths = paths
+        self._paths = dict(paths)
         self._offsets = {symbol: stream_key(0, symbol, "block") % BLOCK_MINUTES for symbol in paths}
         self._blocks: OrderedDict[tuple[str, int], _Block] = OrderedDict()
 
@@ -46,6 +46,17 @@ class KlineBlocks:
         numbers = range(self._number(symbol, first), self._number(symbol, last) + 1)
         self._make_missing(symbol, numbers)
         return [self._blocks[symbol, number].wire(first, last) for number in numbers]
+
+    def change(self, symbol: str, path: PricePath, first: int) -> None:
+        """Take a symbol's candles from another path from minute `first` on; those before must be the same."""
+        self._paths[symbol] = path
+        for number in [number for name, number in self._blocks if name == symbol]:
+            if number >= self._number(symbol, first):
+                del self._blocks[symbol, number]
+
+    def path(self, symbol: str) -> PricePath:
+        """Give where the symbol's candles come from."""
+        return self._paths[symbol]
 
     def _number(self, symbol: str, minute: int) -> int:
         return (minute + self._offsets[symbol]) // BLOCK_MINUTES

@@ -2,17 +2,25 @@
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from math import log1p
 from typing import Any
 
 import msgspec
 
-from microservices.paper_exchange.candle_fault_kinds import RepeatCandle, SkipCandles, StopCandles, Where
+from microservices.paper_exchange.candle_fault_kinds import (
+    CorrectCandles,
+    RepeatCandle,
+    SkipCandles,
+    StopCandles,
+    Where,
+)
 from microservices.paper_exchange.candle_faults import CandleFaults
 from microservices.paper_exchange.candles import MINUTE_MS
 from microservices.paper_exchange.changing_faults import (
     Clear,
     ForcedClose,
     HedgeMode,
+    MovePrice,
     PositionLag,
     SkewClock,
     SymbolStatus,
@@ -66,7 +74,8 @@ def _check(venue: Venue, fault: AnyFault) -> None:
         ValueError: one sentence.
     """
     symbol = getattr(fault, "symbol", None)
-    if symbol is not None and not venue.info.listed(symbol):
+    known = venue.info.listed if not isinstance(fault, SymbolStatus) else venue.info.instruments.__contains__
+    if symbol is not None and not known(symbol):
         raise ValueError(f"symbol {symbol!r} is not listed")
     if isinstance(fault, ForcedClose) and not venue.account.position(fault.symbol).amount:
         raise ValueError(f"symbol {symbol!r} has no position to close")
@@ -77,6 +86,8 @@ def _begin(venue: Venue, hub: StreamHub, fault: AnyFault) -> None:
         venue.faults.add(fault)
     elif isinstance(fault, AnyStream):
         hub.begin(fault)
+    elif isinstance(fault, CorrectCandles):
+        _correct_candles(venue, hub, fault)
     else:
         _CHANGES[type(fault)](venue, fault)
     if isinstance(fault, Clear):
@@ -133,11 +144,29 @@ def _told_wrong(venue: Venue, where: Where) -> list[CandleFaults]:
     return [faults for place, faults in places.items() if where in (place, "both")]
 
 
+def _correct_candles(venue: Venue, hub: StreamHub, fault: CorrectCandles) -> None:
+    end = venue.now_ms() // MINUTE_MS - fault.ago
+    for symbol in _symbols(venue, fault.symbol):
+        for minute in range(end - fault.count, end):
+            candle = venue.market.corrected(symbol, minute, fault.share)
+            if candle is not None and fault.where != "stream":
+                venue.market.correct(symbol, candle)
+            if candle is not None and fault.where != "klines":
+                hub.tell_again(symbol, candle)
+
+
+def _move_price(venue: Venue, fault: MovePrice) -> None:
+    first = venue.now_ms() // MINUTE_MS + 1
+    for symbol in _symbols(venue, fault.symbol):
+        venue.market.move(symbol, first, fault.minutes, log1p(fault.share))
+
+
+def _symbols(venue: Venue, symbol: str | None) -> list[str]:
+    return list(venue.info.instruments) if symbol is None else [symbol]
+
+
 def _symbol_status(venue: Venue, fault: SymbolStatus) -> None:
-    if fault.status is None:
-        venue.info.remove(fault.symbol)
-    else:
-        venue.info.set_status(fault.symbol, fault.status)
+    venue.set_status(fault.symbol, fault.status)
 
 
 _CHANGES: dict[type, Callable[[Venue, Any], None]] = {
@@ -149,5 +178,6 @@ _CHANGES: dict[type, Callable[[Venue, Any], None]] = {
     StopCandles: _stop_candles,
     SkipCandles: _skip_candles,
     RepeatCandle: _repeat_candle,
+    MovePrice: _move_price,
     SymbolStatus: _symbol_status,
 }

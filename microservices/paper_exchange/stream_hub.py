@@ -7,7 +7,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
 
-from microservices.paper_exchange.candles import MINUTE_MS
+from microservices.paper_exchange.candles import MINUTE_MS, Candle
 from microservices.paper_exchange.changing_faults import Changing
 from microservices.paper_exchange.kline_event import combined, kline_event, stream_name
 from microservices.paper_exchange.stream_connection import GOING_AWAY, Connection, Frame
@@ -97,6 +97,13 @@ class StreamHub:
         self._minute = minute
         self._ticks += 1
         self._tell(self._streams()[self._ticks % self._buckets :: self._buckets], minute, now_ms, closed=False)
+
+    def tell_again(self, symbol: str, candle: Candle) -> None:
+        """Tell a closed candle once more, with other values."""
+        name = stream_name(symbol)
+        if name in self._listeners:
+            event = kline_event(symbol, candle, event_ms=self._venue.now_ms(), closed=True)
+            self._send(name, Frame(event), closed=True)
 
     def _streams(self) -> list[tuple[str, str]]:
         """List what is listened to and can be told: stream and symbol."""

@@ -11,7 +11,7 @@ from microservices.paper_exchange.instruments import ExchangeInfo
 from microservices.paper_exchange.market import Market
 from microservices.paper_exchange.orders import NewOrder, Order, OrderBook, OrderType, Side, Status
 
-_CLOSED = frozenset({"SETTLING", "CLOSE", "CLOSED", "DELIVERING", "DELIVERED"})
+CLOSED = frozenset({"SETTLING", "CLOSE", "CLOSED", "DELIVERING", "DELIVERED"})
 """Statuses in which nothing trades any more; in the others but TRADING a position can only be reduced."""
 
 
@@ -124,9 +124,22 @@ class Trading:
         self._orders.add(order)
         return order
 
+    def settle(self, symbol: str, now_ms: int) -> bool:
+        """End what is open in a symbol that is delisted, and tell whether there was anything.
+
+        Resting orders expire; a position is closed at the mark price by an order of the exchange's own:
+        https://developers.binance.com/docs/derivatives/usds-margined-futures/user-data-streams/Event-Order-Update
+        """
+        resting = [order for order in self._orders.open_orders() if order.symbol == symbol]
+        for order in resting:
+            order.status, order.updated_ms = Status.EXPIRED, now_ms
+        held = abs(self._account.position(symbol).amount)
+        closed = self.force_close(symbol, held, f"settlement_autoclose-{now_ms}", now_ms)
+        return bool(resting) or closed is not None
+
     def _check_status(self, request: NewOrder) -> None:
         status = self._info.status(request.symbol)
-        if status in _CLOSED:
+        if status in CLOSED:
             raise api_error(-4141)
         if status != "TRADING" and not request.reduce_only:
             raise api_error(-4140)

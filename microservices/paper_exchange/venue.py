@@ -10,6 +10,7 @@ import msgspec
 
 from microservices.paper_exchange.account import Account, Position
 from microservices.paper_exchange.answers import hedge_rows, position_risk_row
+from microservices.paper_exchange.candles import MINUTE_MS
 from microservices.paper_exchange.changing_faults import HedgeMode, PositionLag, SkewClock
 from microservices.paper_exchange.errors import ApiError, api_error, missing
 from microservices.paper_exchange.faults import FaultBox, Taken
@@ -18,7 +19,7 @@ from microservices.paper_exchange.market import Market
 from microservices.paper_exchange.orders import OrderBook
 from microservices.paper_exchange.signature import Credentials, check_timestamp
 from microservices.paper_exchange.state_file import State, save_state
-from microservices.paper_exchange.trading import Trading
+from microservices.paper_exchange.trading import CLOSED, Trading
 from microservices.paper_exchange.weights import OrderLimit, WeightLimit, weight_of
 from microservices.runtime import Clock
 
@@ -180,6 +181,31 @@ class Venue:
         """Fill the limit orders that the price has reached."""
         if self.trading.match_resting(self.now_ms()):
             self.save()
+
+    def settle(self, symbol: str) -> None:
+        """End what is open in a symbol that is delisted."""
+        if self.trading.settle(symbol, self.now_ms()):
+            self.save()
+
+    def set_status(self, symbol: str, status: str | None) -> None:
+        """Change a symbol's status, and what that does to its candles from the next minute on.
+
+        TRADING: they go on. A closed status, or None, which takes it off the list: there are none any more. Any other
+        status: the price stands and nothing is traded.
+        """
+        minute = self.now_ms() // MINUTE_MS
+        if status is None:
+            self.info.remove(symbol)
+        else:
+            self.info.set_status(symbol, status)
+        if status is None or status in CLOSED:
+            self.market.bound(symbol, None, minute)
+            return
+        self.market.bound(symbol, None, None)
+        if status == "TRADING":
+            self.market.resume(symbol, minute + 1)
+        else:
+            self.market.halt(symbol, minute + 1)
 
     def save(self) -> None:
         """Save the account; a file that cannot be written is an error in the log, not a refused order."""

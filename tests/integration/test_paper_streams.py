@@ -4,7 +4,9 @@ import asyncio
 import time
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -294,3 +296,66 @@ def test_the_exchange_ends_while_clients_listen(running: PaperExchange) -> None:
                 assert await stream.end() in (1001, 1006)
 
         run(story())
+
+
+def write_recording(folder: Path, closes: list[str]) -> None:
+    """Write flat candles of ETHUSDT that ended years ago."""
+    folder.mkdir()
+    rows = [f"{1_577_836_800_000 + i * 60_000},{close},{close},{close},{close},1" for i, close in enumerate(closes)]
+    (folder / "ETHUSDT-1m.csv").write_text("\n".join(["open_time,open,high,low,close,volume", *rows]))
+
+
+def test_recorded_candles_close_live_from_the_files(tmp_path: Path) -> None:
+    """With minutes of the recording still to come, the stream tells them in their order as the clock reaches them."""
+    recorded = [f"{3000 + i}.00" for i in range(400)]
+    write_recording(tmp_path / "klines", recorded)
+    settings = {"PAPER_SPEED": "600", "PAPER_KLINES_DIR": str(tmp_path / "klines"), "PAPER_REPLAY_MINUTES": "390"}
+
+    async def story() -> None:
+        with PaperExchange(settings=settings) as paper:
+            before = paper.get("/fapi/v1/klines", symbol="ETHUSDT", interval="1m").json
+            assert [row[4] for row in before[:10]] == recorded[:10]
+            async with listening(paper, f"/market/ws/{ETH}") as stream:
+                told = [(await stream.closed_candle())["k"]["c"] for _ in range(15)]
+        start = recorded.index(told[0])
+        assert start >= 10
+        assert told == recorded[start : start + 15]
+
+    run(story())
+
+
+def test_symbols_that_are_not_ascii_are_symbols_like_others() -> None:
+    """Percent-encoded in requests and addresses, as they are in frames and events; they can be traded."""
+    settings = {"PAPER_SPEED": "120", "PAPER_SYMBOLS": "34", "PAPER_UPDATE_MS": "100"}
+    with PaperExchange(settings=settings) as paper:
+        symbols = [row["symbol"] for row in paper.get("/fapi/v1/exchangeInfo").json["symbols"]]
+        [symbol] = [name for name in symbols if name.startswith("币安人生")]
+
+        async def story() -> None:
+            stream_name = f"{symbol.lower()}@kline_1m"
+            async with (
+                listening(paper, f"/market/stream?streams={quote(stream_name)}") as one,
+                listening(paper, "/ws") as other,
+            ):
+                assert (await other.ask("SUBSCRIBE", stream_name))["result"] is None
+                for event in (await one.event(), await other.event()):
+                    assert kline(event)["s"] == symbol
+                told = await one.closed_candle()
+            assert row(paper, symbol, told["k"]["t"])[4] == told["k"]["c"]
+
+        run(story())
+        server_ms = paper.get("/fapi/v1/time").json["serverTime"]
+        filled = paper.order(symbol, "BUY", "10", timestamp=server_ms, recvWindow=60_000).json
+        assert filled["status"] == "FILLED"
+
+
+def test_the_whole_clock_runs_faster(paper: PaperExchange) -> None:
+    """The time that is told runs 120 times faster than this machine's, and candles follow it."""
+    began, began_ms = time.monotonic(), paper.get("/fapi/v1/time").json["serverTime"]
+    while time.monotonic() - began < 1:
+        now_ms = paper.get("/fapi/v1/time").json["serverTime"]
+    passed_s = time.monotonic() - began
+    assert now_ms - began_ms > 60_000
+    assert now_ms - began_ms <= passed_s * 120_000 + 1
+    newest = paper.get("/fapi/v1/klines", symbol="BTCUSDT", interval="1m", limit=1).json[0][0]
+    assert newest >= now_ms // 60_000 * 60_000

@@ -13,6 +13,7 @@ CLIENT_ORDER_ID_DUPLICATED = -4116
 
 RETRYABLE_CODES = frozenset(
     {
+        codes.DISCONNECTED,
         codes.TOO_MANY_REQUESTS,
         codes.SERVER_BUSY,
         codes.TOO_MANY_ORDERS,

@@ -10,7 +10,9 @@ from microservices.runtime import Away
 
 _MAX_TEXT = 200
 
-SERVICE_UNAVAILABLE = ("Service Unavailable.", "Service Unavailable")
+FAILED_TEXTS = ("Service Unavailable.", "Internal error; unable to process your request. Please try again.")
+"""The texts that make a 503 a failed operation, letter by letter: a proxy may say something like them of a request
+that it has passed on."""
 
 
 class ExchangeError(Away):
@@ -94,9 +96,11 @@ class Rejected(ExchangeError):
 class ServerFault(ExchangeError):
     """5xx, 408, or a code whose text leaves the outcome open: the order may have been executed.
 
-    Binance's general information page gives 503 three meanings: "Unknown error, please check your request or try
-    again later." is an unknown outcome, "Service Unavailable." a failure, and -1008 "Request throttled by
-    system-level protection" a refusal (https://developers.binance.com/docs/derivatives/usds-margined-futures/general-info).
+    Binance's general information page gives 503 four meanings, told apart by the text. "Unknown error, please check
+    your request or try again later.": the outcome is unknown. "Service Unavailable.": "100% failure". "Internal error;
+    unable to process your request. Please try again.": "a failure API operation and you can resend your request".
+    -1008 "Request throttled by system-level protection": "100% failure". Anything else may have been executed
+    (https://developers.binance.com/docs/derivatives/usds-margined-futures/general-info).
     """
 
     def __init__(self, request: str, status: int, code: int | None, msg: str) -> None:
@@ -107,10 +111,10 @@ class ServerFault(ExchangeError):
 
     @property
     def not_executed(self) -> bool:
-        """True for the two refusals that 503 documents, else false."""
+        """True for the three failures that 503 documents, else false; a code that says otherwise is believed."""
         if self.code == codes.SERVER_BUSY:
             return True
-        return self.status == 503 and self.code not in codes.OUTCOME_UNKNOWN and self.msg in SERVICE_UNAVAILABLE
+        return self.status == 503 and self.code not in codes.NEVER_FAILED and self.msg in FAILED_TEXTS
 
 
 def clean_text(text: str) -> str:

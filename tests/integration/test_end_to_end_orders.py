@@ -41,6 +41,7 @@ REFUSED = [
     Refused("DOGEUSDT", {"fault": "error", "code": -1021}, "exchange_error_1021", True),
     Refused("TRXUSDT", {"fault": "error", "code": -5028}, "exchange_error_5028", True),
     Refused("LINKUSDT", {"fault": "error", "code": -1008}, "exchange_error_1008", True),
+    Refused("ATOMUSDT", {"fault": "service_unavailable"}, "exchange_error_1001", True),
     Refused("AVAXUSDT", {"fault": "error", "code": -2015}, "exchange_error_2015", False),
     Refused("DOTUSDT", {"fault": "error", "code": -1111}, "exchange_error_1111", False),
     Refused("LTCUSDT", {"fault": "html", "status": 403}, Reason.ORDER_REJECTED, False),
@@ -49,7 +50,6 @@ REFUSED = [
 ]
 
 LOST: dict[str, tuple[str, dict[str, Any]]] = {
-    "503 Service Unavailable": ("ATOMUSDT", {"fault": "service_unavailable"}),
     "503 unknown, not executed": ("ETCUSDT", {"fault": "unknown_execution", "executed": False}),
     "dropped on arrival": ("FILUSDT", {"fault": "drop", "at": "arrival"}),
     "502 of a proxy": ("NEARUSDT", {"fault": "html", "status": 502}),

@@ -84,6 +84,12 @@ def test_a_silence_never_ends_a_plan(error: ExchangeError) -> None:
         (Throttled(POST, 418, 60.0, None, ""), "order_not_placed", True),
         (ServerFault(POST, 503, -1008, "Request throttled by system-level protection."), "exchange_error_1008", True),
         (ServerFault(POST, 503, None, "Service Unavailable."), "order_not_placed", True),
+        (ServerFault(POST, 503, -1001, "Service Unavailable."), "exchange_error_1001", True),
+        (
+            ServerFault(POST, 503, -1001, "Internal error; unable to process your request. Please try again."),
+            "exchange_error_1001",
+            True,
+        ),
         (Unreachable(POST, "connection failed (NewConnectionError)", sent=False), "order_not_placed", True),
     ],
 )

@@ -33,6 +33,9 @@ def error_of(status: int, body: bytes = b"", cut: str = "", **headers: str) -> E
     return raised.value
 
 
+INTERNAL = b"Internal error; unable to process your request. Please try again."
+
+
 @pytest.mark.parametrize(
     ("status", "body", "kind", "code", "not_executed"),
     [
@@ -50,7 +53,25 @@ def error_of(status: int, body: bytes = b"", cut: str = "", **headers: str) -> E
         (408, b"", ServerFault, None, False),
         (500, b"", ServerFault, None, False),
         (502, NGINX, ServerFault, None, False),
-        (503, b'{"code":-1001,"msg":"Service Unavailable."}', ServerFault, -1001, False),
+        (503, b'{"code":-1001,"msg":"Service Unavailable."}', ServerFault, -1001, True),
+        (503, b'{"code":-1001,"msg":"%s"}' % INTERNAL, ServerFault, -1001, True),
+        (503, b'{"code":-1000,"msg":"%s"}' % INTERNAL, ServerFault, -1000, False),
+        (500, b'{"code":-1001,"msg":"%s"}' % INTERNAL, ServerFault, -1001, False),
+        (400, b'{"code":-1001,"msg":"%s"}' % INTERNAL, ServerFault, -1001, False),
+        (503, b'{"code":-1001,"msg":"Internal error; unable to process your request."}', ServerFault, -1001, False),
+        (503, b'{"code":-1001,"msg":""}', ServerFault, -1001, False),
+        (503, b'{"code":-1000,"msg":"Service Unavailable."}', ServerFault, -1000, False),
+        (503, b'{"code":-1006,"msg":"Service Unavailable."}', ServerFault, -1006, False),
+        (503, b'{"code":-1007,"msg":"Service Unavailable."}', ServerFault, -1007, False),
+        (
+            503,
+            b'{"code":-1001,"msg":"Unknown error, please check your request or try again later."}',
+            ServerFault,
+            -1001,
+            False,
+        ),
+        (503, b"Service Unavailable", ServerFault, None, False),
+        (503, b"service unavailable.", ServerFault, None, False),
         (503, b'{"msg":"Unknown error, please check your request or try again later."}', ServerFault, None, False),
         (503, b'{"code":-1000,"msg":"Unknown error, please check your request"}', ServerFault, -1000, False),
         (503, b"Service Unavailable.", ServerFault, None, True),

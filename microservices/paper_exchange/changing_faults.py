@@ -45,6 +45,13 @@ class ForcedClose(Changing, frozen=True, kw_only=True, tag="liquidate"):
     by: Literal["liquidation", "adl"] = "liquidation"
 
 
+class DropConnections(Changing, frozen=True, kw_only=True, tag="drop_connections"):
+    """Every connection that is open is broken off, of requests and of streams, whatever is under way on it.
+
+    The one that this was posted on comes last, a moment after its answer.
+    """
+
+
 class SymbolStatus(Changing, frozen=True, kw_only=True, tag="symbol_status"):
     """A symbol's status changes, or with null it leaves exchangeInfo; a later one lists it again.
 

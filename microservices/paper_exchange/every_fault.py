@@ -5,6 +5,7 @@ import msgspec
 from microservices.paper_exchange.candle_fault_kinds import CorrectCandles, RepeatCandle, SkipCandles, StopCandles
 from microservices.paper_exchange.changing_faults import (
     Clear,
+    DropConnections,
     ForcedClose,
     HedgeMode,
     MovePrice,
@@ -45,7 +46,7 @@ AnyStriking = (
 )  # fmt: skip
 AnyChanging = (
     Clear | SkewClock | PositionLag | HedgeMode | ForcedClose | StopCandles | SkipCandles | RepeatCandle
-    | CorrectCandles | MovePrice | SymbolStatus
+    | CorrectCandles | MovePrice | SymbolStatus | DropConnections
 )  # fmt: skip
 AnyStream = DropStreams | RefuseStreams | SilenceStreams | DelayStreams | GarbleStreams | RoutedStreams | StreamRules
 AnyFault = AnyStriking | AnyChanging | AnyStream

@@ -18,6 +18,7 @@ from microservices.paper_exchange.candle_faults import CandleFaults
 from microservices.paper_exchange.candles import MINUTE_MS
 from microservices.paper_exchange.changing_faults import (
     Clear,
+    DropConnections,
     ForcedClose,
     HedgeMode,
     MovePrice,
@@ -31,6 +32,9 @@ from microservices.paper_exchange.filters import floor_to_step
 from microservices.paper_exchange.journal import Journal
 from microservices.paper_exchange.stream_hub import StreamHub
 from microservices.paper_exchange.venue import Answer, Venue, answer_json
+
+ANSWERED_AFTER_S = 0.05
+"""Enough for the answer to a posted fault to be on its way."""
 
 
 def post_faults(venue: Venue, hub: StreamHub, body: bytes) -> Answer:
@@ -123,6 +127,10 @@ def _force_close(venue: Venue, fault: ForcedClose) -> None:
         venue.save()
 
 
+def _drop_connections(venue: Venue, _fault: DropConnections) -> None:
+    venue.later(ANSWERED_AFTER_S, venue.drop_connections)
+
+
 def _stop_candles(venue: Venue, fault: StopCandles) -> None:
     for told in _told_wrong(venue, fault.where):
         told.stop(fault.symbol, venue.now_ms() // MINUTE_MS - 1)
@@ -178,6 +186,7 @@ _CHANGES: dict[type, Callable[[Venue, Any], None]] = {
     StopCandles: _stop_candles,
     SkipCandles: _skip_candles,
     RepeatCandle: _repeat_candle,
+    DropConnections: _drop_connections,
     MovePrice: _move_price,
     SymbolStatus: _symbol_status,
 }

@@ -89,6 +89,12 @@ class PaperService:
         host = self._settings.paper_host
         return f"[{host}]:{self._settings.paper_port}" if ":" in host else f"{host}:{self._settings.paper_port}"
 
+    def _drop_connections(self) -> None:
+        server = None if self._runner is None else self._runner.server
+        for connection in [] if server is None else server.connections:
+            if connection.transport is not None:
+                connection.transport.abort()
+
     async def _listen(self, exchange: Exchange) -> None:
         venue = exchange.venue
         hub = StreamHub(venue, self._settings.paper_update_ms)
@@ -96,6 +102,7 @@ class PaperService:
         await self._runner.setup()
         await web.TCPSite(self._runner, self._settings.paper_host, self._settings.paper_port).start()
         venue.later = lambda seconds, what: _discard(asyncio.get_running_loop().call_later(seconds, what))
+        venue.drop_connections = self._drop_connections
         self._chores = [asyncio.create_task(chore) for chore in (_match(exchange), _warm(venue), hub.run())]
 
 

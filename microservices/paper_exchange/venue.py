@@ -89,6 +89,7 @@ class Venue:
         self.alias = alias
         self.faults = FaultBox()
         self.later: Later = _never
+        self.drop_connections: Callable[[], None] = _nothing_open
         limits = info.limits
         self.weights = WeightLimit(limits.weight_per_min if weight_per_min is None else weight_per_min)
         self.order_counts = OrderLimit(limits.orders_per_10s, limits.orders_per_min)
@@ -261,6 +262,10 @@ def _parsed(encoded: str) -> dict[str, str]:
     if len(parameters) != len(pairs):
         raise ApiError(-1101, "Duplicate values for a parameter detected.")
     return parameters
+
+
+def _nothing_open() -> None:
+    """Drop no connection: nobody listens."""
 
 
 def _never(_seconds: float, _what: Callable[[], None]) -> None:

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from microservices.paper_exchange.builtin_market import builtin_exchange_info
-from microservices.paper_exchange.every_fault import AnyChanging, AnyFault, AnyStriking, read_faults
+from microservices.paper_exchange.every_fault import AnyChanging, AnyFault, AnyStream, AnyStriking, read_faults
 from microservices.paper_exchange.faults import Striking
 from microservices.paper_exchange.gateway import ENDPOINTS
 from microservices.paper_exchange.recorded_files import read_recordings
@@ -182,21 +182,24 @@ def fault_rows(header: str) -> list[tuple[AnyFault, dict[str, Any], list[str]]]:
     ]
 
 
-STRIKING_TABLE, CHANGING_TABLE = "JSON | must be given | strikes |", "JSON | must be given | what"
+STRIKING_TABLE, CHANGING_TABLE = "JSON | must be given | strikes |", "JSON | must be given | what happens |"
+STREAM_TABLE = "JSON | must be given | what happens to streams |"
 
 
-@pytest.mark.parametrize(("header", "kind"), [(STRIKING_TABLE, AnyStriking), (CHANGING_TABLE, AnyChanging)])
+@pytest.mark.parametrize(
+    ("header", "kind"), [(STRIKING_TABLE, AnyStriking), (CHANGING_TABLE, AnyChanging), (STREAM_TABLE, AnyStream)]
+)
 def test_the_fault_tables_name_every_fault(header: str, kind: Any) -> None:
     """Each table names exactly the faults of its kind, once and in the order of faults.py; together they are all."""
     assert [document["fault"] for _, document, _ in fault_rows(header)] == names_of(kind)
-    assert set(names_of(AnyStriking)) | set(names_of(AnyChanging)) == set(names_of(AnyFault))
+    assert {*names_of(AnyStriking), *names_of(AnyChanging), *names_of(AnyStream)} == set(names_of(AnyFault))
 
 
 def _as_json(value: object) -> object:
     return msgspec.json.decode(msgspec.json.encode(value))
 
 
-@pytest.mark.parametrize("header", [STRIKING_TABLE, CHANGING_TABLE])
+@pytest.mark.parametrize("header", [STRIKING_TABLE, CHANGING_TABLE, STREAM_TABLE])
 def test_a_faults_json_has_all_its_members_and_their_defaults(header: str) -> None:
     """What must be given is named; every other member of its own is shown with its default, and none is missing."""
     common = {field.name for field in msgspec.structs.fields(Striking)}

@@ -10,9 +10,11 @@ from urllib.parse import quote
 
 import aiohttp
 import pytest
+import requests
 
 from tests.support.paper import PaperExchange
 from tests.support.paper_streams import handshake_status, kline, listening, run
+from tests.support.waiting import wait_until
 
 BTC, ETH = "btcusdt@kline_1m", "ethusdt@kline_1m"
 COLUMNS = "tohlcvTqnVQB"
@@ -189,6 +191,27 @@ def test_connections_are_dropped_on_demand(paper: PaperExchange, how: str, code:
     run(story())
 
 
+def test_every_connection_is_dropped_on_demand(paper: PaperExchange) -> None:
+    """Streams, a request that waits for its answer, and kept-alive ones that wait for nothing; new ones are taken."""
+    paper.fault({"fault": "latency", "seconds": 60, "path": "/fapi/v1/ping", "times": 1})
+
+    last = paper.requests()[-1]["seq"]
+
+    async def story() -> None:
+        async with listening(paper, f"/ws/{BTC}") as stream:
+            url = f"{paper.base_url}/fapi/v1/ping"
+            waiting = asyncio.create_task(asyncio.to_thread(requests.get, url, timeout=30))
+            await asyncio.to_thread(wait_until, lambda: paper.requests(path="/fapi/v1/ping", after=last))
+            paper.fault({"fault": "drop_connections"})
+            assert await stream.end() == 1006
+            with pytest.raises(requests.ConnectionError):
+                await waiting
+        assert await handshake_status(paper, f"/ws/{BTC}") == 101
+
+    run(story())
+    assert paper.get("/fapi/v1/time").status == 200
+
+
 def test_new_connections_are_refused_for_a_while(paper: PaperExchange) -> None:
     """Those open stay, new ones get the status until the time is over."""
 
@@ -352,6 +375,7 @@ def test_symbols_that_are_not_ascii_are_symbols_like_others() -> None:
 def test_the_whole_clock_runs_faster(paper: PaperExchange) -> None:
     """The time that is told runs 120 times faster than this machine's, and candles follow it."""
     began, began_ms = time.monotonic(), paper.get("/fapi/v1/time").json["serverTime"]
+    now_ms = began_ms
     while time.monotonic() - began < 1:
         now_ms = paper.get("/fapi/v1/time").json["serverTime"]
     passed_s = time.monotonic() - began

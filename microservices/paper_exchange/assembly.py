@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from microservices.paper_exchange.account import Account
-from microservices.paper_exchange.builtin_market import BASE_PRICES, BUILTIN_SYMBOLS, builtin_exchange_info
+from microservices.paper_exchange.builtin_market import (
+    BASE_PRICES,
+    BUILTIN_SYMBOLS,
+    INVENTED_PRICES,
+    builtin_exchange_info,
+)
 from microservices.paper_exchange.calendar import Calendar
 from microservices.paper_exchange.candles import MINUTE_MS, PricePath
 from microservices.paper_exchange.changed_path import ChangedPath
@@ -85,7 +90,7 @@ def make_paths(
         if symbol in recordings:
             paths[symbol] = RecordedPath(recordings[symbol], instrument, anchor_minute)
         else:
-            known = BASE_PRICES.get(symbol)
+            known = (INVENTED_PRICES if symbol in schedules else BASE_PRICES).get(symbol)
             base = plausible_base_price(seed, instrument) if known is None else float(known)
             simulated = SimulatedPath(seed, instrument, base)
             paths[symbol] = ChangedPath(simulated, schedules[symbol]) if symbol in schedules else simulated

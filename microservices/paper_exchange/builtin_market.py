@@ -50,9 +50,14 @@ BUILTIN_SYMBOLS = len(_BUILTIN)
 MAX_SYMBOLS = 700
 
 BASE_PRICES: Mapping[str, Decimal] = MappingProxyType(
-    {row.split()[0]: Decimal(row.split()[1]) for row in [*_BUILTIN, *simulated_rows(MAX_SYMBOLS - BUILTIN_SYMBOLS)]}
+    {row.split()[0]: Decimal(row.split()[1]) for row in _BUILTIN},
 )
-"""Around what price a symbol's simulated path moves."""
+"""Around what price a built-in symbol's simulated path moves."""
+
+INVENTED_PRICES: Mapping[str, Decimal] = MappingProxyType(
+    {row.split()[0]: Decimal(row.split()[1]) for row in simulated_rows(MAX_SYMBOLS - BUILTIN_SYMBOLS)},
+)
+"""The same of the symbols beyond those."""
 
 
 def builtin_exchange_info(symbols: int = BUILTIN_SYMBOLS) -> dict[str, Any]:

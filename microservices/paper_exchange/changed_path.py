@@ -119,9 +119,11 @@ class DoneByHand:
         self._moves.append((first, minutes, log_share))
 
     def halt(self, first: int) -> None:
-        """Halt trading from a minute on, unless it is halted."""
-        if not self._halts or self._halts[-1].last is not None:
-            self._halts.append(Halt(first, None))
+        """Halt trading from a minute on, unless it is halted; a halt that ends there goes on."""
+        last = self._halts[-1].last if self._halts else -1
+        if last is not None:
+            begun = self._halts.pop().first if last == first - 1 else first
+            self._halts.append(Halt(begun, None))
 
     def resume(self, first: int) -> None:
         """Let trading go on from a minute on; a halt that has not begun is none."""

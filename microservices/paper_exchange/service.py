@@ -64,8 +64,11 @@ class PaperService:
         return [Loop("http", self.serve)]
 
     def serve(self) -> float:
-        """Serve for one slice."""
+        """Serve for one slice; a chore that failed fails it, so that it does not go unseen."""
         self._serving.run_until_complete(asyncio.sleep(SLICE_S))
+        for chore in self._chores:
+            if chore.done():
+                chore.result()
         return 0.0
 
     def status_line(self) -> str:

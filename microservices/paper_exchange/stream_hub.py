@@ -33,7 +33,7 @@ class StreamHub:
         self.connections: dict[Connection, None] = {}
         self._venue = venue
         self._listeners: defaultdict[str, dict[Connection, None]] = defaultdict(dict)
-        self._symbols: dict[str, str] = {}
+        self._symbols = {stream_name(symbol): symbol for symbol in venue.info.instruments}
         self._buckets = max(round(update_ms / 1000 / TICK_S), 1)
         self._ticks = 0
         self._minute: int | None = None
@@ -107,9 +107,6 @@ class StreamHub:
 
     def _streams(self) -> list[tuple[str, str]]:
         """List what is listened to and can be told: stream and symbol."""
-        instruments = self._venue.info.instruments
-        if len(self._symbols) != len(instruments):
-            self._symbols = {stream_name(symbol): symbol for symbol in instruments}
         return [(name, self._symbols[name]) for name in self._listeners if name in self._symbols]
 
     def _tell(self, streams: list[tuple[str, str]], minute: int, now_ms: int, *, closed: bool) -> None:

@@ -172,6 +172,9 @@ def test_who_sends_too_much_or_listens_to_too_much_is_closed(paper: PaperExchang
             assert await stream.end() == 1008
         async with listening(paper, f"/stream?streams={BTC}/{ETH}/x@kline_1m") as stream:
             assert await stream.end() == 1008
+        async with listening(paper, "/ws") as stream:
+            await stream.socket.send_str("x" * 100_000)
+            assert await stream.end() == 1009
 
     run(story())
 

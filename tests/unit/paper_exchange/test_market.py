@@ -13,7 +13,8 @@ from microservices.paper_exchange.builtin_market import BASE_PRICES, builtin_exc
 from microservices.paper_exchange.candle_faults import CandleFaults
 from microservices.paper_exchange.candles import MINUTE_MS
 from microservices.paper_exchange.instruments import ExchangeInfo
-from microservices.paper_exchange.klines import BLOCK_MINUTES, wire_rows
+from microservices.paper_exchange.kline_event import kline_event
+from microservices.paper_exchange.klines import BLOCK_MINUTES, wire_row, wire_rows
 from microservices.paper_exchange.market import Market
 from microservices.paper_exchange.simulated_path import SimulatedPath
 
@@ -127,3 +128,17 @@ def test_runs_are_what_is_left_between_gaps(missing: set[int], first: int, last:
     ]
     assert all(begin <= end for begin, end in runs)
     assert all(one[1] + 1 < other[0] for one, other in pairwise(runs))
+
+
+@given(st.integers(NOW - 100_000, NOW), st.integers(0, MINUTE_MS), st.booleans())
+def test_an_event_of_the_stream_has_the_values_of_the_row(minute: int, elapsed_ms: int, closed: bool) -> None:
+    """Whole or running, each member is the row's column, as text where the exchange has text."""
+    candle = BTC.candles(minute, 1).row(minute)
+    shown = candle if closed else candle.so_far(elapsed_ms)
+    event = msgspec.json.decode(kline_event("BTCUSDT", shown, event_ms=7, closed=closed))
+    assert [event["k"][name] for name in "tohlcvTqnVQB"] == msgspec.json.decode(wire_row(shown))
+    assert (event["e"], event["E"], event["s"], event["k"]["x"]) == ("kline", 7, "BTCUSDT", closed)
+    assert list(event["k"]) == [*"tTsifLochlvnxqVQB"]
+    assert (event["k"]["f"] == -1) == (event["k"]["n"] == 0)
+    if closed:
+        assert wire_row(candle) == wire_rows(BTC.candles(minute, 1))[0]

@@ -1,6 +1,7 @@
 """The large simulated market: its symbols, what happens to them and when, and what clients see of it."""
 
 from collections import Counter
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from microservices.paper_exchange.builtin_market import (
 )
 from microservices.paper_exchange.changed_path import ChangedPath, DoneByHand, Halt
 from microservices.paper_exchange.instruments import ExchangeInfo
+from microservices.paper_exchange.orders import NewOrder, Order, OrderType, Side, Status
 from microservices.paper_exchange.schedule import DAY, PERIOD, Schedule
 from microservices.paper_exchange.settings import Settings
 from microservices.paper_exchange.simulated_path import SimulatedPath
@@ -166,6 +168,8 @@ def test_halts_by_hand_begin_and_end_once() -> None:
     hand.resume(25)
     hand.halt(30)
     hand.resume(30)
+    hand.halt(20)
+    hand.resume(20)
     assert list(hand.halts(0, 99)) == [Halt(10, 19)]
     assert list(hand.halts(20, 99)) == []
 
@@ -201,6 +205,51 @@ def test_clients_see_symbols_come_and_go() -> None:
             assert rows[-1][0] == row["deliveryDate"] - 60_000
     assert seen >= {"TRADING", "PENDING_TRADING", "SETTLING", None}
     assert all(symbol in listed(market) for symbol in SYMBOLS[:30])
+
+
+def until(market: Exchange, clock: FakeClock, status: str | None) -> None:
+    """Let time pass until the going symbol has this status."""
+    for _ in range(PERIOD):
+        found = listed(market).get(GOING)
+        if (found["status"] if found else None) == status:
+            return
+        clock.advance(10 * 60)
+        market.calendar.keep()
+    raise AssertionError(status)
+
+
+def test_what_is_open_in_a_delisted_symbol_is_settled() -> None:
+    """The position is closed by an order of the exchange's own, and a resting order expires."""
+    clock = FakeClock()
+    market = exchange(clock, SYMBOLS.index(GOING) + 1)
+    venue = market.venue
+    until(market, clock, "TRADING")
+    step = venue.info.instruments[GOING].market_step
+    mark = venue.mark(GOING)
+    quantity = (100 / mark) // step * step + step
+    bought = place(market, quantity=quantity)
+    resting = place(market, quantity=quantity, price=mark / 2 // venue.info.instruments[GOING].tick)
+    assert (bought.status, resting.status) == (Status.FILLED, Status.NEW)
+    until(market, clock, "SETTLING")
+    assert venue.account.position(GOING).amount == 0
+    assert resting.status is Status.EXPIRED
+    assert venue.orders.saved()[-1].client_order_id.startswith("settlement_autoclose-")
+
+
+def place(market: Exchange, *, quantity: Decimal, price: Decimal | None = None) -> Order:
+    """Buy at the market, or at so many ticks."""
+    order = NewOrder(
+        symbol=GOING,
+        side=Side.BUY,
+        type=OrderType.MARKET if price is None else OrderType.LIMIT,
+        quantity=quantity,
+        price=Decimal(0) if price is None else price * market.venue.info.instruments[GOING].tick,
+        reduce_only=False,
+        client_order_id=f"order-{price}",
+        full_answer=True,
+        position_side="BOTH",
+    )
+    return market.venue.trading.place(order, market.venue.now_ms())
 
 
 def test_two_markets_at_once_are_refused() -> None:

@@ -51,9 +51,9 @@ async def serve_stream(request: web.Request, venue: Venue, journal: Journal, hub
         entry.status = refused or 400
         return web.Response(status=entry.status)
     socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=MAX_FRAME_BYTES)
-    await socket.prepare(request)
     entry.status = 101
-    is_combined = request.path.endswith(_COMBINED)
+    await socket.prepare(request)
+    is_combined = any(request.path == prefix + _COMBINED for prefix in CLASSES)
     try:
         subscriptions = Subscriptions(streams, combined=is_combined, limit=hub.trouble.rules.streams)
     except TooManyStreams:

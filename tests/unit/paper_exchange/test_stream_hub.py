@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from microservices.paper_exchange.stream_connection import WAITING_MAX, Connection, Frame, PingFrame
+from microservices.paper_exchange.stream_faults import StreamRules
 from microservices.paper_exchange.stream_frames import Subscriptions
 from microservices.paper_exchange.stream_hub import MAX_BEHIND
 from tests.unit.paper_exchange.kit import Kit
@@ -158,3 +159,68 @@ def faults(kit: Kit) -> list[Any]:
 
     lasting: list[Any] = msgspec.json.decode(get_faults(kit.venue, kit.hub).body)["lasting"]
     return lasting
+
+
+@pytest.mark.parametrize(("closed_only", "spoilt"), [(True, ["closed"]), (False, ["running"])])
+def test_a_spoilt_event_is_one_of_those_asked_for(kit: Kit, closed_only: bool, spoilt: list[str]) -> None:
+    """The next closed candle, or the next event of any kind; no other."""
+    one = listener(kit, BTC)
+    kit.fault(fault="garble_streams", how="shape", closed_only=closed_only)
+    one.got.clear()
+    for _ in range(30):
+        tick(kit, 3)
+    whole = ["closed" if event["k"]["x"] else "running" for event in one.got if isinstance(event["k"], dict)]
+    assert len(one.got) - len(whole) == 1
+    missing = "closed" if whole.count("closed") == 0 else "running"
+    assert [missing] == spoilt
+
+
+class Watched(Listener):
+    """A connection of which a test sees how it was ended."""
+
+    def __init__(self, *streams: str) -> None:
+        super().__init__(*streams)
+        self.ended: list[int] = []
+        self.pings = 0
+
+    def push(self, frame: Frame) -> None:
+        """Count a ping."""
+        self.pings += isinstance(frame, PingFrame)
+
+    def end(self, code: int, reason: str) -> None:
+        """Keep the code."""
+        self.ended.append(code)
+
+
+def test_who_answers_pings_stays_and_who_does_not_is_ended_after_ten_minutes(kit: Kit) -> None:
+    """Both are pinged every three minutes."""
+    polite, deaf = Watched(), Watched()
+    for one in (polite, deaf):
+        kit.hub.add(one)
+    for minute in range(10):
+        assert deaf.ended == [], minute
+        tick(kit, 60)
+        polite.ponged(kit.clock.monotonic())
+    assert (polite.ended, deaf.ended) == ([], [1008])
+    assert polite.pings == deaf.pings == 3
+
+
+def test_a_connection_ends_after_24_hours(kit: Kit) -> None:
+    """Not a minute before."""
+    one = Watched()
+    kit.hub.add(one)
+    for ended, seconds in (([], 24 * 3600 - 1), ([1001], 1)):
+        kit.clock.advance(seconds)
+        one.ponged(kit.clock.monotonic())
+        kit.hub.tick()
+        assert one.ended == ended
+
+
+def test_ten_messages_a_second_may_be_sent() -> None:
+    """However they lie, no second may hold an eleventh."""
+    one, rules = Watched(), StreamRules()
+    for number in range(40):
+        one.received(number * 0.1, rules)
+    assert one.ended == []
+    one.received(3.95, rules)
+    assert one.ended == [1008]

@@ -269,6 +269,8 @@ def test_an_address_that_is_taken_refuses_the_start(running: PaperExchange) -> N
         ("PAPER_HOST", "example.org"),
         ("PAPER_PORT", "0"),
         ("PAPER_SEED", "x"),
+        ("PAPER_SPEED", "0"),
+        ("PAPER_SYMBOLS", "701"),
         ("PAPER_BALANCE_USDT", "0"),
         ("PAPER_WEIGHT_PER_MIN", "-1"),
         ("PAPER_API_KEY", ""),

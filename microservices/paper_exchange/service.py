@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 SLICE_S = 0.2  # how long the thread serves before it looks whether it should stop
 MATCH_EVERY_S = 1.0
+ADDRESS_MAX_BYTES = 131_072  # 1,024 streams of names that are not ASCII, percent-encoded
 WARM_CANDLES = 300  # what every client asks for first
 WARM_PAUSE_S = 0.002  # between two symbols, so that clients are served in between
 
@@ -101,7 +102,9 @@ class PaperService:
     async def _listen(self, exchange: Exchange) -> None:
         venue = exchange.venue
         hub = StreamHub(venue, self._settings.paper_update_ms)
-        self._runner = web.AppRunner(make_app(venue, Journal(), hub), access_log=None, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(
+            make_app(venue, Journal(), hub), access_log=None, shutdown_timeout=0.1, max_line_size=ADDRESS_MAX_BYTES
+        )
         await self._runner.setup()
         await web.TCPSite(self._runner, self._settings.paper_host, self._settings.paper_port).start()
         venue.later = lambda seconds, what: _discard(asyncio.get_running_loop().call_later(seconds, what))

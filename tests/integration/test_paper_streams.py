@@ -71,6 +71,17 @@ def test_a_closed_candle_is_the_one_that_klines_answer(paper: PaperExchange, tar
     run(story())
 
 
+def test_an_address_may_name_as_many_streams_as_a_connection_may_have(paper: PaperExchange) -> None:
+    """1,024 of them with long names, the last of which exists."""
+    others = "/".join(f"{quote('币安人生')}{number}usdt@kline_1m" for number in range(1023))
+
+    async def story() -> None:
+        async with listening(paper, f"/market/stream?streams={others}/{BTC}") as stream:
+            assert (await stream.event())["stream"] == BTC
+
+    run(story())
+
+
 def test_the_running_candle_is_told_until_it_closes_once(paper: PaperExchange) -> None:
     """Events of one minute are open until the last, which is closed; then the next minute follows at once."""
 

@@ -14,11 +14,11 @@ from aiohttp import WSMsgType, web
 from microservices.paper_exchange.stream_faults import StreamRules
 from microservices.paper_exchange.stream_frames import Subscriptions
 
-GOING_AWAY, BROKE_RULES, TOO_SLOW = 1001, 1008, 1013
+GOING_AWAY, BROKE_RULES = 1001, 1008
 WAITING_MAX = 20_000
 """Messages that may wait for a client that does not read: half an hour of 10 symbols, or 30 closes of 600."""
 
-CLOSE_WAIT_S = 1.0
+CLOSE_WAIT_S = 10.0
 """How long a client may take over a close before its connection is broken off."""
 
 
@@ -88,9 +88,9 @@ class Connection:
         if self._ending is not None:
             return
         self._waiting.append(frame)
-        if len(self._waiting) > WAITING_MAX:
-            self.end(TOO_SLOW, "too slow")
         self._wake.set()
+        if len(self._waiting) > WAITING_MAX:
+            self.abort()
 
     def end(self, code: int, reason: str) -> None:
         """Have it closed with a close frame; what waits is not sent any more."""

@@ -1,16 +1,16 @@
 """A batch of messages brought into the shape that commit.lua takes: few calls, each short, each complete in itself."""
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import islice
+from itertools import groupby, islice
 from typing import NamedTuple
 
 import msgspec
 
 from microservices.contracts import decision, result
 from microservices.decision_intelligence.message import Counted, DeadLetter, Read
-from microservices.runtime import Entry
+from microservices.runtime import Row
 
 IDS_PER_CALL = 100
 """A script holds up everybody else's commands; a hundred messages keep it well under 2 ms."""
@@ -23,6 +23,7 @@ _OTHER_REASON = decision.reason_field(decision.OTHER)
 _NO_REASON = decision.reason_field(decision.NO_REASON)
 _OTHER_SYMBOL_REASON = decision.symbol_reason_field(decision.OTHER, decision.OTHER)
 
+_KEYS_BEFORE_BUCKETS = 3
 _MINUTE_THEN_REASON = operator.attrgetter("minute", "reason")
 
 Argument = str | bytes | int
@@ -45,41 +46,41 @@ class Call(NamedTuple):
 class _Chunk(NamedTuple):
     """Messages by what they count as, entries without a body, and dead letters with their reasons."""
 
-    counted: dict[Counted, list[str]]
-    bodiless: list[str]
-    dead: list[tuple[Entry, str]]
+    counted: dict[Counted, list[bytes]]
+    bodiless: list[bytes]
+    dead: list[tuple[Row, str]]
 
     @property
     def is_empty(self) -> bool:
         return not (self.counted or self.bodiless or self.dead)
 
 
-def commit_calls(entries: Sequence[Entry], read: Read, limits: Limits) -> Iterator[Call]:
+def commit_calls(rows: Sequence[Row], read: Read, limits: Limits) -> Iterator[Call]:
     """Make the calls that settle a batch, each only when it is asked for.
 
     Messages that count as the same go together, so that the script acks them with one command and adds them with one
     increment; what is of one minute goes together, so that a call touches few buckets.
 
     Args:
-        entries: in the order of their ids, at least one.
+        rows: entries in the order of their ids, at least one.
         read: tells what an entry counts as.
         limits: of each bucket; the script keeps them, because only it sees what all instances have counted.
     """
-    for chunk in _chunks(_sorted_out(entries, read)):
-        yield _call(chunk, entries[0].id, entries[-1].id, limits)
+    for chunk in _chunks(_sorted_out(rows, read)):
+        yield _call(chunk, rows[0][0], rows[-1][0], limits)
 
 
-def _sorted_out(entries: Sequence[Entry], read: Read) -> _Chunk:
+def _sorted_out(rows: Sequence[Row], read: Read) -> _Chunk:
     everything = _Chunk({}, [], [])
     ids_of = everything.counted.get
-    for entry in entries:
-        entry_id, fields = entry
-        if fields is None:
+    for row in rows:
+        entry_id, values = row
+        if values is None:
             everything.bodiless.append(entry_id)
             continue
-        outcome = read(entry_id, fields)
+        outcome = read(entry_id, values)
         if isinstance(outcome, DeadLetter):
-            everything.dead.append((entry, outcome.reason))
+            everything.dead.append((row, outcome.reason))
         elif ids := ids_of(outcome):
             ids.append(entry_id)
         else:
@@ -106,28 +107,40 @@ def _chunks(everything: _Chunk) -> Iterator[_Chunk]:
         yield _Chunk({}, [], everything.dead[start : start + IDS_PER_CALL])
 
 
-def _call(chunk: _Chunk, lowest_id: str, highest_id: str, limits: Limits) -> Call:
+def _call(chunk: _Chunk, lowest_id: bytes, highest_id: bytes, limits: Limits) -> Call:
     keys = [result.STREAM, decision.STATUS_KEY, decision.DEAD_LETTER_STREAM]
-    bucket_index: dict[int, int] = {}
+    by_minute = groupby(chunk.counted.items(), lambda item: item[0].minute)
+    buckets: list[Argument] = []
+    for minute, groups in by_minute:
+        keys.append(decision.bucket_key(minute))
+        buckets += _bucket(groups)
     args: list[Argument] = [
         *(result.GROUP_DECISION_INTELLIGENCE, lowest_id, highest_id),
         *(decision.BUCKET_TTL_S, decision.DEAD_LETTER_MAXLEN),
         *(limits.max_reasons, _OTHER_REASON, _NO_REASON, limits.max_symbol_reasons, _OTHER_SYMBOL_REASON),
-        len(chunk.counted),
     ]
-    for outcome, ids in chunk.counted.items():
-        if outcome.minute not in bucket_index:
-            keys.append(decision.bucket_key(outcome.minute))
-            bucket_index[outcome.minute] = len(keys)
-        args.append(bucket_index[outcome.minute])
-        args += _fields(outcome.decision, outcome.reason, outcome.symbol)
-        args += (int(outcome.late), len(ids), *ids)
+    args += (len(keys) - _KEYS_BEFORE_BUCKETS, *buckets)
     args += (len(chunk.bodiless), *chunk.bodiless)
     args.append(len(chunk.dead))
-    for entry, reason in chunk.dead:
-        letter = _dead_letter(entry, reason)
-        args += (entry.id, len(letter), *letter)
+    for row, reason in chunk.dead:
+        letter = _dead_letter(row, reason)
+        args += (row[0], len(letter), *letter)
     return Call(keys, args)
+
+
+def _bucket(groups: Iterable[tuple[Counted, list[bytes]]]) -> list[Argument]:
+    """Name the fields of one bucket, each once, and then the groups by the places of their fields."""
+    place_of: dict[str, int] = {"": 0}
+    count = 0
+    said: list[Argument] = []
+    for outcome, ids in groups:
+        count += 1
+        names = _fields(outcome.decision, outcome.reason, outcome.symbol)
+        said += [place_of.setdefault(name, len(place_of)) for name in names]
+        said += (int(outcome.late), len(ids))
+        said += ids
+    del place_of[""]
+    return [len(place_of), *place_of, count, *said]
 
 
 @lru_cache(maxsize=4_096)
@@ -137,11 +150,13 @@ def _fields(word: str, reason: str, symbol: str) -> tuple[str, str, str]:
     return decision.decision_field(word), decision.reason_field(reason), breakdown
 
 
-def _dead_letter(entry: Entry, reason: str) -> list[Argument]:
+def _dead_letter(row: Row, reason: str) -> list[Argument]:
     """Write an entry down for an operator: why, its id, and its own fields as they came as far as there is room."""
-    letter: list[Argument] = ["reason", reason, "id", entry.id]
+    entry_id, values = row
+    letter: list[Argument] = ["reason", reason, "id", entry_id]
     room = DEAD_LETTER_MAX_BYTES
-    for name, value in islice((entry.fields or {}).items(), DEAD_LETTER_MAX_FIELDS):
+    words = iter(values or ())
+    for name, value in islice(zip(words, words, strict=True), DEAD_LETTER_MAX_FIELDS):
         kept_name, kept_value = name[:room], value[: max(0, room - len(name))]
         letter += (FIELD_PREFIX + kept_name, kept_value)
         room -= len(kept_name) + len(kept_value) + len(FIELD_PREFIX)

@@ -6,9 +6,10 @@
 -- ARGV[4]   a bucket's life in s  ARGV[5]  dead letters kept, about
 -- ARGV[6]   most reasons a bucket has, ARGV[7] the field that takes the rest, ARGV[8] that of `none`, which needs no room
 -- ARGV[9]   most symbol breakdowns a bucket has, ARGV[10] the field that takes the rest
--- ARGV[11]  how many groups of messages follow, each:
---           index of its bucket in KEYS, decision field, reason field, symbol breakdown field or '', 1 if late else 0,
---           how many ids, ids
+-- ARGV[11]  how many messages' buckets follow, in the order of KEYS[4..], each:
+--           how many fields, fields, each once;
+--           how many groups of messages, each: which field is its decision, its reason, its symbol breakdown (0: none),
+--           1 if late else 0, how many ids, ids
 -- then      how many ids of entries without a body, ids
 -- then      how many dead letters, each: id, how many names and values, names and values
 -- Returns   { counted, dead letters, lost, late, repeated }
@@ -90,41 +91,38 @@ local function take(first, last)
   return taken
 end
 
--- What is to be added, by bucket: the fields in the order they came, and how much to each.
+-- What is to be added to a bucket: more[i] to the field ARGV[before + i].
 local buckets = {}
-
-local function add(bucket, field, n)
-  local more = bucket.more[field]
-  if more then
-    bucket.more[field] = more + n
-  else
-    bucket.fields[#bucket.fields + 1] = field
-    bucket.more[field] = n
-  end
-end
-
 local at = 12
-for _ = 1, tonumber(ARGV[11]) do
-  local ids = tonumber(ARGV[at + 5])
-  local n = take(at + 6, at + 5 + ids)
-  if n > 0 then
-    local key = KEYS[tonumber(ARGV[at])]
-    local bucket = buckets[key]
-    if not bucket then
-      bucket = { fields = {}, more = {} }
-      buckets[key] = bucket
-    end
-    counted = counted + n
-    if ARGV[at + 4] == '1' then
-      late = late + n
-    end
-    add(bucket, ARGV[at + 1], n)
-    add(bucket, ARGV[at + 2], n)
-    if ARGV[at + 3] ~= '' then
-      add(bucket, ARGV[at + 3], n)
-    end
+for b = 1, tonumber(ARGV[11]) do
+  local fields, more, before, taken = tonumber(ARGV[at]), {}, at, 0
+  for i = 1, fields do
+    more[i] = 0
   end
-  at = at + 6 + ids
+  at = at + 1 + fields
+  local groups = tonumber(ARGV[at])
+  at = at + 1
+  for _ = 1, groups do
+    local ids = tonumber(ARGV[at + 4])
+    local n = take(at + 5, at + 4 + ids)
+    if n > 0 then
+      for j = at, at + 2 do
+        local i = tonumber(ARGV[j])
+        if i > 0 then
+          more[i] = more[i] + n
+        end
+      end
+      taken = taken + n
+      if ARGV[at + 3] == '1' then
+        late = late + n
+      end
+    end
+    at = at + 5 + ids
+  end
+  if taken > 0 then
+    counted = counted + taken
+    buckets[#buckets + 1] = { key = KEYS[3 + b], fields = fields, more = more, before = before }
+  end
 end
 
 local bodiless = tonumber(ARGV[at])
@@ -153,11 +151,15 @@ local function number(value)
 end
 
 -- Send to `rest` what a bucket has no room for: of the fields of a kind that are not there yet, those beyond `most`.
-local function keep_bound(key, bucket, present, kind, most, rest)
+local function keep_bound(bucket, present, kind, most, rest)
+  local key, more, before = bucket.key, bucket.more, bucket.before
   local new, width = {}, #kind
-  for i, field in ipairs(bucket.fields) do
-    if not present[i] and field:sub(1, width) == kind and not needs_no_room[field] then
-      new[#new + 1] = field
+  for i = 1, bucket.fields do
+    if not present[i] and more[i] > 0 then
+      local field = ARGV[before + i]
+      if field:sub(1, width) == kind and not needs_no_room[field] then
+        new[#new + 1] = i
+      end
     end
   end
   if #new == 0 or call('HLEN', key) + #new <= most then
@@ -169,26 +171,30 @@ local function keep_bound(key, bucket, present, kind, most, rest)
       room = room - 1
     end
   end
-  for i = math.max(room, 0) + 1, #new do
-    beyond = beyond + bucket.more[new[i]]
-    bucket.more[new[i]] = nil
+  for j = math.max(room, 0) + 1, #new do
+    beyond = beyond + more[new[j]]
+    more[new[j]] = 0
   end
-  if bucket.more[rest] then
-    bucket.more[rest] = bucket.more[rest] + beyond
-  elseif beyond > 0 then
+  for i = 1, bucket.fields do
+    if ARGV[before + i] == rest and more[i] > 0 then
+      more[i] = more[i] + beyond
+      return
+    end
+  end
+  if beyond > 0 then
     call('HSET', key, rest, number(call('HGET', key, rest)) + beyond)
   end
 end
 
-for key, bucket in pairs(buckets) do
-  local present = call('HMGET', key, unpack(bucket.fields))
+for _, bucket in ipairs(buckets) do
+  local key, more, before = bucket.key, bucket.more, bucket.before
+  local present = call('HMGET', key, unpack(ARGV, before + 1, before + bucket.fields))
   local written, last = {}, 0
-  keep_bound(key, bucket, present, 'reason:', tonumber(ARGV[6]), ARGV[7])
-  keep_bound(key, bucket, present, 'symbol_reason:', tonumber(ARGV[9]), ARGV[10])
-  for i, field in ipairs(bucket.fields) do
-    local more = bucket.more[field]
-    if more then
-      written[last + 1], written[last + 2] = field, number(present[i]) + more
+  keep_bound(bucket, present, 'reason:', tonumber(ARGV[6]), ARGV[7])
+  keep_bound(bucket, present, 'symbol_reason:', tonumber(ARGV[9]), ARGV[10])
+  for i = 1, bucket.fields do
+    if more[i] > 0 then
+      written[last + 1], written[last + 2] = ARGV[before + i], number(present[i]) + more[i]
       last = last + 2
     end
   end

@@ -2,12 +2,13 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import msgspec
 
 from microservices.contracts.decision import BUCKET_TTL_S, NO_REASON, UNKNOWN
 from microservices.decision_intelligence import timestamps
+from microservices.decision_intelligence.layout import ABSENT, Layouts, Raw
 from microservices.decision_intelligence.reason_code import code_of, is_reason
 
 FUTURE_MAX_S = 60
@@ -62,12 +63,11 @@ class _NotText(Exception):
         self.field = field
 
 
-_Raw = tuple[bytes | None, bytes | None, bytes | None, bytes | None, bytes | None, bytes | None]
-"""The fields decision, executed, error, reason, details and symbol."""
+Values = list[bytes]
+"""An entry's names and values in turn, as Redis answers them."""
 
-
-Read = Callable[[str, Mapping[bytes, bytes]], Counted | DeadLetter]
-"""Tells what an entry counts as, by its id and its fields."""
+Read = Callable[[bytes, Values], Counted | DeadLetter]
+"""Tells what an entry counts as, by its id and its names and values."""
 
 
 class _Meaning:
@@ -103,19 +103,20 @@ class Reader:
 
     def __init__(self, *, by_symbol: bool = True) -> None:
         self._by_symbol = by_symbol
-        self._meanings: dict[_Raw, _Meaning | DeadLetter] = {}
+        self._layouts = Layouts()
+        self._meanings: dict[Raw, _Meaning | DeadLetter] = {}
         self._times: dict[bytes | None, tuple[float, int]] = {}
         """Epoch seconds and minute of a timestamp's bytes."""
 
-    def read(self, entry_id: str, fields: Mapping[bytes, bytes], now_s: float) -> Counted | DeadLetter:
+    def read(self, entry_id: bytes, values: Values, now_s: float) -> Counted | DeadLetter:
         """Tell what one entry counts as; see `at`."""
-        return self.at(now_s)(entry_id, fields)
+        return self.at(now_s)(entry_id, values)
 
     def at(self, now_s: float) -> Read:
         """Give the function that tells what an entry counts as, for a batch that is read at one time.
 
         It is called for every single message, tens of thousands of times a second: what is the same for all of them is
-        looked up before.
+        looked up before, and no dictionary is made of an entry.
 
         Args:
             now_s: the time that timestamps are judged by, epoch seconds.
@@ -123,18 +124,23 @@ class Reader:
         Returns:
             A function of an entry's id in the stream, `milliseconds-sequence`, and its fields as they stand there.
         """
-        known_meaning, known_time = self._meanings.get, self._times.get
+        known_meaning, known_time, layout_of = self._meanings.get, self._times.get, self._layouts.of
         oldest_s, newest_s = now_s - OLD_MIN_S, now_s + FUTURE_MAX_S
+        names, pick, timestamp_at = layout_of([])
 
-        def read(entry_id: str, fields: Mapping[bytes, bytes]) -> Counted | DeadLetter:
-            if not fields:
+        def read(entry_id: bytes, values: Values) -> Counted | DeadLetter:
+            nonlocal names, pick, timestamp_at
+            if not values:
                 return DeadLetter("no_fields")
-            get = fields.get
-            raw = (get(b"decision"), get(b"executed"), get(b"error"), get(b"reason"), get(b"details"), get(b"symbol"))
+            named = values[::2]
+            if named != names:
+                names, pick, timestamp_at = layout_of(named)
+            filled = values + ABSENT
+            raw = pick(filled)
             meaning = known_meaning(raw) or self._learnt(raw)
             if isinstance(meaning, DeadLetter):
                 return meaning
-            timestamp = get(b"timestamp")
+            timestamp = filled[timestamp_at]
             at_s, minute = known_time(timestamp) or self._time(timestamp)
             if oldest_s <= at_s <= newest_s:
                 return meaning.by_minute.get(minute) or meaning.at(minute, late=False)
@@ -142,7 +148,7 @@ class Reader:
 
         return read
 
-    def _learnt(self, raw: _Raw) -> _Meaning | DeadLetter:
+    def _learnt(self, raw: Raw) -> _Meaning | DeadLetter:
         meaning = _meaning(raw, by_symbol=self._by_symbol)
         if sum(len(value) for value in raw if value is not None) <= _KNOWN_KEY_MAX_BYTES:
             if len(self._meanings) >= _KNOWN_MAX:
@@ -160,7 +166,7 @@ class Reader:
         return found
 
 
-def _meaning(raw: _Raw, *, by_symbol: bool) -> _Meaning | DeadLetter:
+def _meaning(raw: Raw, *, by_symbol: bool) -> _Meaning | DeadLetter:
     decision, executed, error, reason, details, symbol = raw
     try:
         inner = _Details(details)
@@ -199,9 +205,9 @@ def _symbol(named: str) -> str:
     return _NOT_A_LETTER.sub("_", named[:SYMBOL_MAX_CHARACTERS].upper()[:SYMBOL_MAX_CHARACTERS])
 
 
-def _minute_of_id(entry_id: str, now_s: float) -> int:
+def _minute_of_id(entry_id: bytes, now_s: float) -> int:
     """Give the minute of a stream id; a made-up one beyond the calendar counts now."""
-    milliseconds = int(entry_id.partition("-")[0])
+    milliseconds = int(entry_id.partition(b"-")[0])
     return milliseconds // 60_000 if milliseconds < _YEAR_10000_MS else int(now_s // 60)
 
 

@@ -14,7 +14,7 @@ from microservices.decision_intelligence.batch import Limits, commit_calls
 from microservices.decision_intelligence.message import Reader
 from microservices.decision_intelligence.sending import send_as_made
 from microservices.decision_intelligence.settings import Settings
-from microservices.runtime import Clock, Context, Entry, Loop, LuaScript, StreamConsumer
+from microservices.runtime import Clock, Context, Loop, LuaScript, Row, StreamConsumer
 
 logger = logging.getLogger(__name__)
 
@@ -80,11 +80,11 @@ class DecisionIntelligence:
 
     def consume(self) -> float:
         """Read and settle one batch, and look at the books where it is time."""
-        with self._consumer.batch() as entries:
-            if entries:
-                self._commit(entries)
+        with self._consumer.rows() as rows:
+            if rows:
+                self._commit(rows)
         idle_for_s = self._clock.monotonic() - self._looked_at
-        if idle_for_s >= (LOOK_EVERY_S if entries else LOOK_WHEN_IDLE_S):
+        if idle_for_s >= (LOOK_EVERY_S if rows else LOOK_WHEN_IDLE_S):
             self._look()
         return 0.0
 
@@ -102,20 +102,20 @@ class DecisionIntelligence:
         metrics.SNAPSHOT_SECONDS.set(self._clock.monotonic() - began)
         return self._interval_s
 
-    def _commit(self, entries: Sequence[Entry]) -> None:
+    def _commit(self, rows: Sequence[Row]) -> None:
         try:
-            answers = self._send(entries)
+            answers = self._send(rows)
         except NoScriptError:  # the server was restarted; what it did know and do, it will not do twice
             COMMIT.upload(self._redis)
-            answers = self._send(entries)
+            answers = self._send(rows)
         for outcome, counts in zip(metrics.OUTCOMES, zip(*answers, strict=True), strict=True):
             metrics.MESSAGES.labels(outcome=outcome).inc(sum(counts))
         if not self._counting:  # the first messages of this process are shown at once
             self._counting = True
             self._snapshots.wake.set()
 
-    def _send(self, entries: Sequence[Entry]) -> list[list[int]]:
-        calls = commit_calls(entries, self._reader.at(self._clock.now()), self._limits)
+    def _send(self, rows: Sequence[Row]) -> list[list[int]]:
+        calls = commit_calls(rows, self._reader.at(self._clock.now()), self._limits)
         return send_as_made(self._redis, COMMIT, calls)
 
     def _start_id(self) -> str:

@@ -15,7 +15,7 @@ from microservices.runtime.redis_connection import connect
 from microservices.runtime.redis_time import redis_ms
 from microservices.runtime.settings import CommonSettings, LogLevel, Secret, SettingError, load_settings
 from microservices.runtime.single_instance import SingleInstance
-from microservices.runtime.stream_consumer import Entry, StreamConsumer
+from microservices.runtime.stream_consumer import Entry, Row, StreamConsumer
 
 __all__ = [
     "Away",
@@ -29,6 +29,7 @@ __all__ = [
     "LuaScript",
     "Pauses",
     "Refused",
+    "Row",
     "Secret",
     "Service",
     "SettingError",

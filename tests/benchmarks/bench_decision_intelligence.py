@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,7 +109,7 @@ def naive(redis: Redis) -> int:
     while done < NAIVE_MESSAGES:
         answer: Any = redis.xreadgroup(GROUP, "naive", {STREAM: ">"}, count=BATCH)
         for entry_id, fields in answer[0][1]:
-            outcome = reader.read(entry_id.decode(), fields, time.time())
+            outcome = reader.read(entry_id, list(chain.from_iterable(fields.items())), time.time())
             assert isinstance(outcome, Counted)
             key = decision.bucket_key(outcome.minute)
             redis.hincrby(key, decision.decision_field(outcome.decision), 1)

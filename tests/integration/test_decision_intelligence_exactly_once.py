@@ -107,9 +107,9 @@ def test_a_unit_that_is_sent_again_counts_nothing_again(redis_client: Redis, clo
     add(redis_client, [*sent, rubbish, rubbish, SKIP, SKIP, SKIP])
     ids = deliver_to(redis_client, "one", 255)
     redis_client.xdel(STREAM, *ids[-3:])
-    with service(redis_client, clock, "one")._consumer.batch() as entries:
-        assert len(entries) == 255
-        calls = list(commit_calls(entries, Reader().at(clock.now()), Limits(100, 400)))
+    with service(redis_client, clock, "one")._consumer.rows() as rows:
+        assert len(rows) == 255
+        calls = list(commit_calls(rows, Reader().at(clock.now()), Limits(100, 400)))
         first, *others = [send_as_made(redis_client, COMMIT, calls) for _ in range(3)]
     assert [sum(outcome) for outcome in zip(*first, strict=True)] == [250, 2, 3, 0, 0]
     assert all(sum(answer) == 0 for answers in others for answer in answers)
@@ -166,12 +166,12 @@ def test_a_slow_consumer_that_wakes_up_late_counts_only_what_is_still_its_own(
     """Its batch was taken over and counted in part; when it commits at last, each message still counts once."""
     slow = service(redis_client, clock, "slow", p35_claim_idle_ms=86_400_000)
     add(redis_client, [SKIP] * 250)
-    with slow._consumer.batch() as entries:
+    with slow._consumer.rows() as rows:
         successor = service(redis_client, clock, "successor", p35_claim_idle_ms=100)
         time.sleep(0.12)  # idle time is Redis's own; nothing happens that could be waited for
         successor.consume()
         counted_meanwhile = total(redis_client)
-        slow._commit(entries)
+        slow._commit(rows)
     assert 0 < counted_meanwhile < 250
     run_dry(redis_client, clock, slow, successor)
     assert total(redis_client) == 250
@@ -182,8 +182,8 @@ def test_a_restart_finishes_its_own_pending_first(redis_client: Redis, clock: Fa
     """Read and not committed when it died: the same name goes on with it, before anything new."""
     dying = service(redis_client, clock, "one")
     add(redis_client, [SKIP] * 30)
-    with dying._consumer.batch() as entries:
-        assert len(entries) == 30
+    with dying._consumer.rows() as rows:
+        assert len(rows) == 30
     add(redis_client, [{"decision": "EXECUTE"}])
     reborn = service(redis_client, clock, "one")
     reborn.consume()
@@ -217,10 +217,10 @@ def test_a_slow_consumers_commit_after_its_group_was_deleted_counts_nothing_twic
     """What lies behind the last commit is delivered anew, to whoever asks first; the old batch no longer counts."""
     slow, quick = service(redis_client, clock, "slow"), service(redis_client, clock, "quick")
     add(redis_client, [SKIP] * 60)
-    with slow._consumer.batch() as entries:
+    with slow._consumer.rows() as rows:
         redis_client.xgroup_destroy(STREAM, GROUP)
         run_dry(redis_client, clock, quick)
-        slow._commit(entries)
+        slow._commit(rows)
     run_dry(redis_client, clock, slow, quick)
     assert (total(redis_client), status(redis_client).lost_total) == (60, 0)
 

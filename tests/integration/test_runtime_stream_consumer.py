@@ -148,16 +148,16 @@ def test_a_read_that_fails_is_made_good_from_the_pending_list(
     """Entries that were handed out in a reply that never arrived are not lost."""
     add(redis_client, 3)
     reader = consumer(redis_client)
-    original = redis_client.xreadgroup
+    original: Any = redis_client.execute_command
 
     def swallowed(*args: Any, **kwargs: Any) -> Any:
         answer: Any = original(*args, **kwargs)
-        if answer and answer[0][1]:
+        if str(args[0]).startswith("XREADGROUP") and answer:
             monkeypatch.undo()
             raise RedisConnectionError("reply lost")
         return answer
 
-    monkeypatch.setattr(redis_client, "xreadgroup", swallowed)
+    monkeypatch.setattr(redis_client, "execute_command", swallowed)
     with pytest.raises(RedisConnectionError):
         read(reader)
     assert read(reader) == ["1-0", "2-0", "3-0"]

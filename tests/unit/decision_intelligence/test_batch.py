@@ -1,6 +1,8 @@
 """Batches in the shape that the committing script takes."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from itertools import chain
+from typing import NamedTuple
 
 import msgspec
 from hypothesis import given
@@ -17,43 +19,81 @@ from microservices.decision_intelligence.batch import (
     commit_calls,
 )
 from microservices.decision_intelligence.message import Counted, DeadLetter
-from microservices.runtime import Entry
+from microservices.runtime import Row
 
 LIMITS = Limits(max_reasons=100, max_symbol_reasons=400)
 SKIPPED = Counted("SKIP", "duplicate_plan", "BTCUSDT", 30_000_000, late=False)
 
 
-def by_first_field(_entry_id: str, fields: Mapping[bytes, bytes]) -> Counted | DeadLetter:
+def by_first_field(_entry_id: bytes, values: list[bytes]) -> Counted | DeadLetter:
     """Read an entry by the word in its one field."""
-    word = next(iter(fields.values())).decode()
+    word = values[1].decode()
     return DeadLetter("rubbish") if word == "dead" else msgspec.structs.replace(SKIPPED, decision=word)
 
 
-def unpacked(call: Call) -> tuple[dict[tuple[Argument, ...], list[str]], list[str], dict[str, list[Argument]]]:
-    """Take a call apart as the script does: groups with their ids, ids without a body, dead letters."""
-    args, at = call.args, 11
-    groups: dict[tuple[Argument, ...], list[str]] = {}
-    for _ in range(int(args[10])):
-        count = int(args[at + 5])
-        head = (call.keys[int(args[at]) - 1], *args[at + 1 : at + 5])
-        groups[head] = [str(argument) for argument in args[at + 6 : at + 6 + count]]
-        at += 6 + count
-    bodiless = [str(argument) for argument in args[at + 1 : at + 1 + int(args[at])]]
-    at += 1 + len(bodiless)
-    letters = {}
-    at += 1
-    for _ in range(int(args[at - 1])):
-        length = int(args[at + 1])
-        letters[str(args[at])] = args[at + 2 : at + 2 + length]
-        at += 2 + length
-    assert at == len(args)
-    return groups, bodiless, letters
+class Unpacked(NamedTuple):
+    """A call taken apart as the script does."""
+
+    groups: dict[tuple[Argument, ...], list[bytes]]
+    """Ids by bucket, decision, reason and breakdown field, and late."""
+    bodiless: list[bytes]
+    letters: dict[bytes, list[Argument]]
+
+
+class Words:
+    """The arguments of a call, taken one after another."""
+
+    def __init__(self, words: Sequence[Argument]) -> None:
+        self._words = list(words)
+        self._at = 0
+
+    def number(self) -> int:
+        """The next, a number."""
+        [word] = self.some(1)
+        return int(word)
+
+    def some(self, count: int) -> list[Argument]:
+        """The next so many."""
+        assert self._at + count <= len(self._words)
+        self._at += count
+        return self._words[self._at - count : self._at]
+
+    def ids(self) -> list[bytes]:
+        """A number, and so many ids."""
+        found = self.some(self.number())
+        assert all(isinstance(each, bytes) for each in found)
+        return [each for each in found if isinstance(each, bytes)]
+
+    def are_all_taken(self) -> bool:
+        """Nothing is left."""
+        return self._at == len(self._words)
+
+
+def unpacked(call: Call) -> Unpacked:
+    """Take a call apart: groups with their ids, ids without a body, dead letters."""
+    words = Words(call.args[10:])
+    found = Unpacked({}, [], {})
+    for bucket in range(words.number()):
+        fields = words.some(words.number())
+        assert len(set(fields)) == len(fields)
+        for _ in range(words.number()):
+            places = [words.number() for _ in range(3)]
+            named = ["" if place == 0 else fields[place - 1] for place in places]
+            head = (call.keys[3 + bucket], *named, words.number())
+            found.groups[head] = words.ids()
+    found.bodiless.extend(words.ids())
+    for _ in range(words.number()):
+        [entry_id] = words.some(1)
+        assert isinstance(entry_id, bytes)
+        found.letters[entry_id] = words.some(words.number())
+    assert words.are_all_taken()
+    return found
 
 
 def test_a_group_says_once_what_its_messages_share() -> None:
     """Ten times the same message is ten ids and one set of fields."""
-    entries = [Entry(f"1-{number}", {b"w": b"SKIP"}) for number in range(10)]
-    [call] = commit_calls(entries, by_first_field, LIMITS)
+    rows: list[Row] = [(b"1-%d" % number, [b"w", b"SKIP"]) for number in range(10)]
+    [call] = commit_calls(rows, by_first_field, LIMITS)
     groups, bodiless, letters = unpacked(call)
     head = (
         decision.bucket_key(30_000_000),
@@ -62,10 +102,10 @@ def test_a_group_says_once_what_its_messages_share() -> None:
         "symbol_reason:BTCUSDT:duplicate_plan",
         0,
     )
-    assert groups == {head: [entry.id for entry in entries]}
+    assert groups == {head: [entry_id for entry_id, _ in rows]}
     assert (bodiless, letters) == ([], {})
     assert call.keys[:3] == [result.STREAM, decision.STATUS_KEY, decision.DEAD_LETTER_STREAM]
-    assert call.args[:3] == [result.GROUP_DECISION_INTELLIGENCE, "1-0", "1-9"]
+    assert call.args[:3] == [result.GROUP_DECISION_INTELLIGENCE, b"1-0", b"1-9"]
 
 
 WORDS = st.none() | st.sampled_from(["SKIP", "BLOCKED", "ERROR", "dead"])
@@ -74,46 +114,48 @@ WORDS = st.none() | st.sampled_from(["SKIP", "BLOCKED", "ERROR", "dead"])
 @given(st.lists(WORDS, max_size=700))
 def test_every_entry_stands_in_exactly_one_call_once(words: list[str | None]) -> None:
     """Nothing is forgotten or named twice, and no call names more than a hundred."""
-    entries = [
-        Entry(f"{number}-0", None if word is None else {b"w": word.encode()}) for number, word in enumerate(words)
+    rows: list[Row] = [
+        (b"%d-0" % number, None if word is None else [b"w", word.encode()]) for number, word in enumerate(words)
     ]
-    named: dict[str, str | None] = {}
-    for call in commit_calls(entries, by_first_field, LIMITS):
+    named: dict[bytes, str | None] = {}
+    for call in commit_calls(rows, by_first_field, LIMITS):
         groups, bodiless, letters = unpacked(call)
-        found: dict[str, str | None] = dict.fromkeys(bodiless)
+        found: dict[bytes, str | None] = dict.fromkeys(bodiless)
         found |= {name: str(head[1]).removeprefix("decision:") for head, ids in groups.items() for name in ids}
         found |= dict.fromkeys(letters, "dead")
         assert len(found) <= IDS_PER_CALL
         assert not named.keys() & found.keys()
-        assert call.args[1:3] == [entries[0].id, entries[-1].id]
+        assert call.args[1:3] == [rows[0][0], rows[-1][0]]
         named |= found
-    assert named == {entry.id: word for entry, word in zip(entries, words, strict=True)}
+    assert named == {entry_id: word for (entry_id, _), word in zip(rows, words, strict=True)}
 
 
 def test_a_message_without_a_symbol_has_no_breakdown() -> None:
     """An empty field name tells the script so."""
-    [call] = commit_calls([Entry("1-0", {b"w": b"x"})], lambda *_: msgspec.structs.replace(SKIPPED, symbol=""), LIMITS)
-    [head] = unpacked(call)[0]
+    [call] = commit_calls([(b"1-0", [b"w", b"x"])], lambda *_: msgspec.structs.replace(SKIPPED, symbol=""), LIMITS)
+    [head] = unpacked(call).groups
     assert head[3] == ""
 
 
 def test_messages_of_two_minutes_go_to_two_buckets() -> None:
     """Also within one call."""
-    minutes = {"1-0": 30_000_000, "1-1": 30_000_001, "1-2": 30_000_000}
-    entries = [Entry(name, {b"w": b"x"}) for name in minutes]
-    [call] = commit_calls(entries, lambda name, _: msgspec.structs.replace(SKIPPED, minute=minutes[name]), LIMITS)
-    assert {head[0]: ids for head, ids in unpacked(call)[0].items()} == {
-        decision.bucket_key(30_000_000): ["1-0", "1-2"],
-        decision.bucket_key(30_000_001): ["1-1"],
+    minutes = {b"1-0": 30_000_000, b"1-1": 30_000_001, b"1-2": 30_000_000}
+    rows: list[Row] = [(name, [b"w", b"x"]) for name in minutes]
+    [call] = commit_calls(rows, lambda name, _: msgspec.structs.replace(SKIPPED, minute=minutes[name]), LIMITS)
+    assert {head[0]: ids for head, ids in unpacked(call).groups.items()} == {
+        decision.bucket_key(30_000_000): [b"1-0", b"1-2"],
+        decision.bucket_key(30_000_001): [b"1-1"],
     }
 
 
 @given(st.dictionaries(st.binary(max_size=3_000), st.binary(max_size=3_000), min_size=1, max_size=50))
 def test_a_dead_letter_is_bounded_and_says_why(fields: dict[bytes, bytes]) -> None:
     """The reason, the original id, and the fields as they came as far as there is room."""
-    [call] = commit_calls([Entry("7-3", fields)], lambda *_: DeadLetter("decision_not_text"), LIMITS)
-    letter = unpacked(call)[2]["7-3"]
-    assert letter[:4] == ["reason", "decision_not_text", "id", "7-3"]
+    [call] = commit_calls(
+        [(b"7-3", list(chain.from_iterable(fields.items())))], lambda *_: DeadLetter("decision_not_text"), LIMITS
+    )
+    letter = unpacked(call).letters[b"7-3"]
+    assert letter[:4] == ["reason", "decision_not_text", "id", b"7-3"]
     rest = [part for part in letter[4:] if isinstance(part, bytes)]
     kept = dict(zip(rest[::2], rest[1::2], strict=True))
     whole = {FIELD_PREFIX + name: value for name, value in fields.items()}

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from itertools import chain
 
 import pytest
 from hypothesis import example, given
@@ -14,7 +15,7 @@ from microservices.contracts.plan import Decision
 from microservices.decision_intelligence.message import Counted, DeadLetter, Reader
 
 NOW_S = 1_771_363_600.0
-ENTRY_ID = f"{int(NOW_S * 1000)}-0"
+ENTRY_ID = f"{int(NOW_S * 1000)}-0".encode()
 MINUTE = int(NOW_S // 60)
 DAY_S = 86_400
 
@@ -24,10 +25,15 @@ def read(**fields: str | bytes) -> Counted | DeadLetter:
     return read_as(ENTRY_ID, fields)
 
 
-def read_as(entry_id: str, fields: Mapping[str, str | bytes]) -> Counted | DeadLetter:
+def read_as(entry_id: bytes, fields: Mapping[str, str | bytes]) -> Counted | DeadLetter:
     """Read one entry of this id."""
     raw = {name.encode(): value if isinstance(value, bytes) else value.encode() for name, value in fields.items()}
-    return Reader().read(entry_id, raw, NOW_S)
+    return Reader().read(entry_id, flat(raw), NOW_S)
+
+
+def flat(fields: Mapping[bytes, bytes]) -> list[bytes]:
+    """Names and values in turn, as Redis answers an entry."""
+    return list(chain.from_iterable(fields.items()))
 
 
 def counted(**fields: str | bytes) -> Counted:
@@ -35,7 +41,7 @@ def counted(**fields: str | bytes) -> Counted:
     return counted_as(ENTRY_ID, fields)
 
 
-def counted_as(entry_id: str, fields: Mapping[str, str | bytes]) -> Counted:
+def counted_as(entry_id: bytes, fields: Mapping[str, str | bytes]) -> Counted:
     """Read an entry of this id that must count."""
     outcome = read_as(entry_id, fields)
     assert isinstance(outcome, Counted), outcome
@@ -129,9 +135,9 @@ def test_the_minute_is_the_timestamps_or_else_the_ids(timestamp: str, minute: in
 def test_an_id_beyond_the_calendar_counts_now() -> None:
     """Somebody may add entries under ids of his own; every one of them has a bucket that can be named."""
     skip = {"decision": "SKIP"}
-    assert counted_as(f"{2**64 - 1}-{2**64 - 1}", skip).minute == MINUTE
-    assert counted_as("1-0", skip).minute == 0
-    assert decision.bucket_key(counted_as("253402300799999-0", skip).minute).endswith("999912312359")
+    assert counted_as(f"{2**64 - 1}-{2**64 - 1}".encode(), skip).minute == MINUTE
+    assert counted_as(b"1-0", skip).minute == 0
+    assert decision.bucket_key(counted_as(b"253402300799999-0", skip).minute).endswith("999912312359")
 
 
 @pytest.mark.parametrize(
@@ -146,7 +152,7 @@ def test_a_symbol_is_bounded_and_holds_no_separator(symbol: str, meant: str) -> 
 
 def test_without_the_breakdown_no_symbol_is_looked_at() -> None:
     """ENABLE_SYMBOL_BREAKDOWN=false: the symbol is not needed, so that it may be anything."""
-    outcome = Reader(by_symbol=False).read(ENTRY_ID, {b"decision": b"SKIP", b"symbol": b"\xff"}, NOW_S)
+    outcome = Reader(by_symbol=False).read(ENTRY_ID, [b"decision", b"SKIP", b"symbol", b"\xff"], NOW_S)
     assert outcome == Counted("SKIP", "none", "", MINUTE, late=False)
 
 
@@ -165,8 +171,8 @@ def test_bytes_that_nobody_needs_do_no_harm() -> None:
 def test_an_entry_without_fields_is_a_dead_letter_also_after_others() -> None:
     """What was learnt from an entry that says nothing is not taken for one that holds nothing."""
     reader = Reader()
-    assert isinstance(reader.read(ENTRY_ID, {b"plan_id": b"p"}, NOW_S), Counted)
-    assert reader.read(ENTRY_ID, {}, NOW_S) == DeadLetter("no_fields")
+    assert isinstance(reader.read(ENTRY_ID, [b"plan_id", b"p"], NOW_S), Counted)
+    assert reader.read(ENTRY_ID, [], NOW_S) == DeadLetter("no_fields")
 
 
 def test_our_own_results_are_read_as_they_were_meant() -> None:
@@ -205,7 +211,7 @@ ENTRIES = st.dictionaries(st.sampled_from(NAMES).map(str.encode) | st.binary(max
 @example({b"details": b'{"decision":1e999}'}, 1)
 def test_any_entry_ends_as_a_count_or_a_dead_letter(fields: dict[bytes, bytes], milliseconds: int) -> None:
     """Never an exception, never a field that a bucket cannot bear."""
-    outcome = Reader().read(f"{milliseconds}-0", fields, NOW_S)
+    outcome = Reader().read(f"{milliseconds}-0".encode(), flat(fields), NOW_S)
     if isinstance(outcome, DeadLetter):
         assert re.fullmatch(r"no_fields|[a-z]+_not_text", outcome.reason)
         return
@@ -221,14 +227,28 @@ def test_a_reader_that_remembers_reads_as_one_that_does_not(entries: list[dict[b
     """What was read before never changes what an entry means."""
     remembering = Reader()
     for fields in [*entries, *entries]:
-        assert remembering.read(ENTRY_ID, fields, NOW_S) == Reader().read(ENTRY_ID, fields, NOW_S)
+        assert remembering.read(ENTRY_ID, flat(fields), NOW_S) == Reader().read(ENTRY_ID, flat(fields), NOW_S)
+
+
+def test_fields_are_found_wherever_they_stand() -> None:
+    """In any order, beside any others, one after another in the same reader; of a name given twice the last counts."""
+    reader = Reader()
+    skip = [b"decision", b"SKIP", b"error", b"a", b"timestamp", b"%d" % (NOW_S - 600)]
+    other_way_round = [b"timestamp", b"%d" % (NOW_S - 600), b"x", b"decision", b"error", b"a", b"decision", b"SKIP"]
+    twice = [b"error", b"b", *skip, b"error", b"c"]
+    for _ in range(2):
+        for values, reason in ((skip, "a"), (other_way_round, "a"), (twice, "c"), ([b"decision", b"SKIP"], "none")):
+            outcome = reader.read(ENTRY_ID, values, NOW_S)
+            minute = MINUTE if reason == "none" else MINUTE - 10
+            assert outcome == Counted("SKIP", reason, "", minute, late=False)
 
 
 def test_what_is_remembered_is_bounded() -> None:
     """A million different messages do not fill the memory of a service that lives for months."""
     reader = Reader()
     for number in range(10_000):
-        fields = {b"error": f"reason_{number}".encode(), b"timestamp": f"{1_771_000_000 + number}".encode()}
-        assert isinstance(reader.read(ENTRY_ID, fields, NOW_S), Counted)
+        values = [b"error", b"reason_%d" % number, b"timestamp", b"%d" % (1_771_000_000 + number), b"%d" % number, b""]
+        assert isinstance(reader.read(ENTRY_ID, values, NOW_S), Counted)
     assert len(reader._meanings) <= 4_096
     assert len(reader._times) <= 4_096
+    assert len(reader._layouts._known) <= 64

@@ -34,9 +34,12 @@ class DecisionIntelligence:
         redis: a client whose answers are bytes and which never sends a command twice.
         clock: the time that messages' timestamps and windows are judged by.
         consumer: this instance's name in the group, the same after a restart.
+        reads_ahead: whether Redis reads the next batch while this one is counted; without, a tick is one batch.
     """
 
-    def __init__(self, settings: Settings, redis: Redis, clock: Clock, consumer: str) -> None:
+    def __init__(
+        self, settings: Settings, redis: Redis, clock: Clock, consumer: str, *, reads_ahead: bool = True
+    ) -> None:
         self._redis = redis
         self._clock = clock
         self._name = consumer
@@ -54,6 +57,7 @@ class DecisionIntelligence:
             start_id=self._start_id,
             claim_idle_ms=settings.p35_claim_idle_ms,
             monotonic=clock.monotonic,
+            reads_ahead=reads_ahead,
         )
         self._snapshots = Loop("snapshot", self.snapshot)
         self._counting = False

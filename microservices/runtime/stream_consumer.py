@@ -10,6 +10,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from microservices.runtime.lua import LuaScript
+from microservices.runtime.read_ahead import ReadAhead
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,8 @@ class StreamConsumer:
         on_group_created: called after the group was made, with True where this consumer had seen it before and it was
             lost. It is called again before the next read where it raised.
         monotonic: seconds, for the pause between two rounds of taking over.
+        reads_ahead: after a full batch, have Redis read the next one while the caller works on it. What was read ahead
+            is pending like all else; `close` gives it up to the next run.
 
     Raises:
         ValueError: a bound is exceeded.
@@ -69,6 +72,7 @@ class StreamConsumer:
         claim_idle_ms: int | None = None,
         on_group_created: Callable[[bool], None] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        reads_ahead: bool = False,
     ) -> None:
         if not 1 <= batch <= LARGEST_BATCH:
             raise ValueError(f"batch must be from 1 to {LARGEST_BATCH}, not {batch}")
@@ -84,6 +88,8 @@ class StreamConsumer:
         self._claim_idle_ms = claim_idle_ms
         self._on_group_created = on_group_created
         self._monotonic = monotonic
+        self._reads_ahead = reads_ahead
+        self._ahead: ReadAhead | None = None
         self._group_ready = False
         self._seen_group = False
         self._making = False
@@ -117,9 +123,16 @@ class StreamConsumer:
 
     def start_again(self) -> None:
         """Have the next batch start with the own pending entries: another under our name may have left some."""
+        self.close()
         self._own_cursor: str | None = "0"
         self._take_over_from = "-"
         self._take_over_at = float("-inf")
+
+    def close(self) -> None:
+        """Give up what was read ahead: it is pending, and given again before anything new."""
+        if self._ahead is not None:
+            self._ahead.give_up()
+            self._ahead = None
 
     def pending_estimate(self) -> int:
         """Count what the group has handed out and nobody has acked, over all consumers; 0 without a group."""
@@ -177,7 +190,7 @@ class StreamConsumer:
 
     def _read_own(self) -> list[Row]:
         """Read the next of what is pending for this consumer, until there is no more."""
-        if self._own_cursor is None:
+        if self._own_cursor is None or self._ahead is not None:
             return []
         rows = self._xreadgroup(self._own_cursor, None)
         self._own_cursor = rows[-1][0].decode() if rows else None
@@ -201,20 +214,30 @@ class StreamConsumer:
         last_id = answer[0].decode()
         self._take_over_from = f"({last_id}" if last_id else "-"
         if not last_id:
+            # A read that was given up may have been done later than our own pending entries were looked at.
+            self._own_cursor = self._own_cursor or "0"
             self._take_over_at = self._monotonic() + self._claim_idle_ms / 1000 * TAKE_OVER_EVERY
         return answer[1]  # type: ignore[no-any-return] # as the script's head says
 
     def _read_new(self, block_ms: int) -> list[Row]:
-        return self._xreadgroup(">", block_ms or None)
+        rows = self._read_ahead() or self._xreadgroup(">", block_ms or None)
+        if self._reads_ahead and len(rows) == self._batch and self._own_cursor is None:
+            self._ahead = ReadAhead(self._redis, self._command(">", None))
+        return rows
+
+    def _read_ahead(self) -> list[Row]:
+        ahead, self._ahead = self._ahead, None
+        return _rows(ahead.answer()) if ahead is not None else []
 
     def _xreadgroup(self, after: str, block_ms: int | None) -> list[Row]:
+        command: Any = self._redis.execute_command  # the library leaves it untyped
+        return _rows(command(*self._command(after, block_ms)))
+
+    def _command(self, after: str, block_ms: int | None) -> tuple[str | int, ...]:
+        """Name it by two words: so it has no callback in the library, and nothing makes a dictionary of each entry."""
         waiting = ("BLOCK", block_ms) if block_ms else ()
-        # Named by two words, the command has no callback in the library: nothing makes a dictionary of each entry.
-        answer: Any = self._redis.execute_command(  # type: ignore[no-untyped-call] # the library leaves it untyped
-            *("XREADGROUP GROUP", self._group, self._consumer, "COUNT", self._batch),
-            *(*waiting, "STREAMS", self._stream, after),
-        )
-        return answer[0][1] if answer else []
+        reading = ("XREADGROUP GROUP", self._group, self._consumer, "COUNT", self._batch)
+        return (*reading, *waiting, "STREAMS", self._stream, after)
 
     def _group_info(self) -> dict[str, Any]:
         try:
@@ -230,6 +253,10 @@ def _checked_block_ms(block_ms: int) -> int:
     if not 0 <= block_ms <= LONGEST_BLOCK_MS:
         raise ValueError(f"block_ms must be from 0 to {LONGEST_BLOCK_MS}, not {block_ms}")
     return block_ms
+
+
+def _rows(answer: Any) -> list[Row]:  # noqa: ANN401 - the library leaves its answer's type open
+    return answer[0][1] if answer else []
 
 
 def _pairs(values: list[bytes] | None) -> dict[bytes, bytes] | None:

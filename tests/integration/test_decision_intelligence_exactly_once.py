@@ -78,15 +78,17 @@ def deliver_to(redis: Redis, consumer: str, count: int) -> list[str]:
     return [entry_id.decode() for _, entries in answer for entry_id, _ in entries]
 
 
+@pytest.mark.parametrize("reads_ahead", [False, True])
 @pytest.mark.parametrize("fault", [Fault.SWALLOW_REPLY, Fault.DROP, Fault.CUT])
 @pytest.mark.parametrize("command", [b"XGROUP", b"XREADGROUP", b"EVALSHA", b"XINFO", b"HSET"])
 def test_a_lost_command_or_reply_changes_nothing(
-    redis_client: Redis, proxy: TcpProxy, clock: FakeClock, command: bytes, fault: Fault
+    redis_client: Redis, proxy: TcpProxy, command: bytes, fault: Fault, reads_ahead: bool
 ) -> None:
     """One by one, every command that the service sends is lost on its way there or back, or cut in the middle."""
+    clock = FakeClock(now=time.time())
     sent = some_results(450, random.Random(2), clock.now())
     with client_through(proxy) as redis:
-        instance = service(redis, clock, p35_batch_size=200)
+        instance = service(redis, clock, p35_batch_size=200, reads_ahead=reads_ahead)
         add(redis_client, sent[:50])
         proxy.next_request(fault, containing=command)
         run_dry(redis_client, clock, instance)
@@ -125,7 +127,7 @@ def test_a_bad_network_costs_three_instances_nothing(redis_client: Redis, proxy:
     faults = [Fault.SWALLOW_REPLY, Fault.DROP, Fault.CUT]
     clients = [client_through(proxy) for _ in range(3)]
     instances = [
-        service(redis, clock, f"instance-{number}", p35_batch_size=80, p35_claim_idle_ms=100)
+        service(redis, clock, f"instance-{number}", p35_batch_size=80, p35_claim_idle_ms=100, reads_ahead=True)
         for number, redis in enumerate(clients)
     ]
     proxy.faults = lambda _request: rng.choice(faults) if rng.random() < 0.1 else Fault.NONE
@@ -190,6 +192,17 @@ def test_a_restart_finishes_its_own_pending_first(redis_client: Redis, clock: Fa
     assert counted(redis_client).decisions == {"SKIP": 30}
     reborn.consume()
     assert counted(redis_client).decisions == {"SKIP": 30, "EXECUTE": 1}
+
+
+def test_what_was_delivered_under_our_own_name_behind_our_back_is_found(redis_client: Redis, clock: FakeClock) -> None:
+    """A read that we gave up may be done later than we looked for our own pending entries: none stays stuck."""
+    instance = service(redis_client, clock, "one", p35_claim_idle_ms=1_000)
+    add(redis_client, [SKIP] * 10)
+    instance.consume()
+    add(redis_client, [SKIP] * 7)
+    deliver_to(redis_client, "one", 7)
+    run_dry(redis_client, clock, instance)
+    assert (total(redis_client), settled(redis_client)) == (17, 17)
 
 
 def test_a_deleted_group_is_made_again_behind_what_was_counted(
@@ -350,9 +363,7 @@ def test_whatever_happens_in_whatever_order_every_message_has_one_fate(
 ) -> None:
     """Three instances, and somebody who adds, trims, destroys, deletes and dies at random: counted and lost add up."""
     rng = random.Random(seed)
-    instances = {
-        name: service(redis_client, clock, name, p35_batch_size=30, p35_claim_idle_ms=100) for name in ("a", "b", "c")
-    }
+    instances = {name: busy_service(redis_client, clock, name) for name in ("a", "b", "c")}
     instances["a"].consume()
     sent = 0
     for _ in range(120):
@@ -366,7 +377,7 @@ def test_whatever_happens_in_whatever_order_every_message_has_one_fate(
             instances[rng.choice("abc")].consume()
         elif what < 0.88:
             name = rng.choice("abc")
-            instances[name] = service(redis_client, clock, name, p35_batch_size=30, p35_claim_idle_ms=100)
+            instances[name] = busy_service(redis_client, clock, name)
         elif what < 0.92 and redis_client.exists(STREAM) and redis_client.xinfo_groups(STREAM):
             deliver_to(redis_client, rng.choice("abc"), rng.randint(1, 40))
         elif what < 0.95:
@@ -382,6 +393,11 @@ def test_whatever_happens_in_whatever_order_every_message_has_one_fate(
     assert total(redis_client) == row.processed_total
     assert row.processed_total + row.lost_total == sent
     assert row.processed_total > 0
+
+
+def busy_service(redis: Redis, clock: FakeClock, name: str) -> DecisionIntelligence:
+    """One of several, of small batches, quick to take over, reading ahead."""
+    return service(redis, clock, name, p35_batch_size=30, p35_claim_idle_ms=100, reads_ahead=True)
 
 
 def look_at_the_books(clock: FakeClock, instance: DecisionIntelligence) -> None:

@@ -1,6 +1,7 @@
 """The stream consumer on a real Redis: nothing is left behind, nothing is lost without a name."""
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from microservices.runtime import Entry, StreamConsumer
+from tests.support.waiting import wait_until
 
 STREAM = "quantum:stream:test"
 GROUP = "g"
@@ -34,6 +36,7 @@ def consumer(
     start_id: Callable[[], str] = lambda: "0",
     on_group_created: Callable[[bool], None] | None = None,
     ticks: Ticks | None = None,
+    reads_ahead: bool = False,
 ) -> StreamConsumer:
     return StreamConsumer(
         redis,
@@ -46,6 +49,7 @@ def consumer(
         claim_idle_ms=claim_idle_ms,
         on_group_created=on_group_created,
         monotonic=ticks or Ticks(),
+        reads_ahead=reads_ahead,
     )
 
 
@@ -361,3 +365,59 @@ def test_bounds_are_checked_when_it_is_made(
             start_id=lambda: "0",
             claim_idle_ms=claim_idle_ms,
         )
+
+
+def test_reading_ahead_gives_every_entry_once_and_in_order(redis_client: Redis) -> None:
+    """Full batches are followed by one that Redis read meanwhile, the last by none."""
+    ids = add(redis_client, 25)
+    reader = consumer(redis_client, reads_ahead=True)
+    assert [read_and_ack(redis_client, reader) for _ in range(4)] == [ids[:10], ids[10:20], ids[20:], []]
+
+
+def test_rows_are_entries_as_redis_answers_them(redis_client: Redis) -> None:
+    """Id, names and values in turn; without a body None."""
+    redis_client.xadd(STREAM, {"a": "1", "b": "2"}, id="1-0")
+    reader = consumer(redis_client)
+    with reader.rows() as rows:
+        assert [tuple(row) for row in rows] == [(b"1-0", [b"a", b"1", b"b", b"2"])]
+    redis_client.xdel(STREAM, "1-0")
+    with consumer(redis_client).rows() as rows:
+        assert [tuple(row) for row in rows] == [(b"1-0", None)]
+
+
+def test_what_was_read_ahead_is_given_again_after_an_error(redis_client: Redis) -> None:
+    """The batch in hand and the one behind it, each once, and what follows them."""
+    ids = add(redis_client, 25)
+    reader = consumer(redis_client, reads_ahead=True)
+    with pytest.raises(KeyError):
+        fail_over_batch(reader, lambda entries: ack(redis_client, [entry.id for entry in entries[:4]]))
+    given = [read_and_ack(redis_client, reader) for _ in range(5)]
+    assert sorted(chain(*given), key=lambda each: int(each.split("-")[0])) == ids[4:]
+    assert redis_client.xpending(STREAM, GROUP)["pending"] == 0
+
+
+def test_a_connection_lost_while_redis_reads_ahead_loses_nothing(redis_client: Redis) -> None:
+    """The answer never came: what it held is pending and given from there."""
+    ids = add(redis_client, 25)
+    reader = consumer(redis_client, reads_ahead=True)
+    assert read_and_ack(redis_client, reader) == ids[:10]
+    wait_until(lambda: redis_client.xpending(STREAM, GROUP)["pending"] == 10, 20, what="the next batch to be read")
+    assert reader._ahead is not None
+    reader._ahead._connection.disconnect()
+    with pytest.raises(RedisConnectionError):
+        read(reader)
+    given = [read_and_ack(redis_client, reader) for _ in range(4)]
+    assert list(chain(*given)) == ids[10:]
+
+
+def test_a_group_lost_while_redis_reads_ahead_is_made_again(redis_client: Redis) -> None:
+    """Behind what the service says, as ever."""
+    ids = add(redis_client, 25)
+    reader = consumer(redis_client, reads_ahead=True, start_id=lambda: "10-0" if len(read_so_far) else "0")
+    read_so_far: list[str] = []
+    read_so_far += read_and_ack(redis_client, reader)
+    wait_until(lambda: redis_client.xpending(STREAM, GROUP)["pending"] == 10, 20, what="the next batch to be read")
+    redis_client.xgroup_destroy(STREAM, GROUP)
+    assert read(reader) == ids[10:20]
+    assert read(reader) == ids[10:20]
+    assert read(reader) == ids[20:]

@@ -71,10 +71,12 @@ def status(redis: Redis) -> P35Status:
     return decision.decode_status(redis.hgetall(decision.STATUS_KEY)) or P35Status()
 
 
-def service(redis: Redis, clock: FakeClock, consumer: str = "one", **settings: float | bool) -> DecisionIntelligence:
-    """Make an instance that hardly waits for messages."""
+def service(
+    redis: Redis, clock: FakeClock, consumer: str = "one", *, reads_ahead: bool = False, **settings: float | bool
+) -> DecisionIntelligence:
+    """Make an instance that hardly waits for messages and, unless told to, reads no further than it counts."""
     chosen = Settings(**{"p35_block_ms": 1} | settings)  # type: ignore[arg-type] # each by the name of its field
-    made = DecisionIntelligence(chosen, redis, clock, consumer)
+    made = DecisionIntelligence(chosen, redis, clock, consumer, reads_ahead=reads_ahead)
     made.prepare()
     return made
 

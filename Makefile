@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
-.PHONY: help setup setup-run run test check bench lint
+.PHONY: help setup setup-run run test check soak bench lint
 
 help:      ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
@@ -26,6 +26,9 @@ test: lint ## everything, set-up included
 
 check: lint ## the fast part: lint, types, unit tests
 	@$(PY) -m pytest -n 2 tests/unit -m 'not slow'
+
+soak: setup  ## the exactly-once tests ten times larger, some minutes long [TIMES=10]
+	@QUANTUM_SOAK=$(or $(TIMES),10) $(PY) -m pytest -m soak
 
 bench: setup  ## benchmarks: figures and ratios side by side, never a verdict
 	@$(PY) -m tests.benchmarks

@@ -15,6 +15,8 @@ DEAD_LETTER_MAXLEN = 10_000
 BUCKET_TTL_S = 48 * 3600
 WINDOW_TTL_S = 24 * 3600
 TOP_MAX = 50
+SYMBOLS_MAX = 400
+SYMBOL_TOP_MAX = 10
 OTHER = "__other__"
 UNKNOWN = "UNKNOWN"
 COUNTED_DECISIONS = ("EXECUTE", "SKIP", "BLOCKED", "ERROR")
@@ -84,6 +86,22 @@ def reasons_key(window: Window) -> str:
 def symbol_reasons_key(window: Window) -> str:
     """Name the top reasons by symbol of a window."""
     return f"quantum:p35:symbol_reason:top:{window}"
+
+
+def by_symbol_key(window: Window) -> str:
+    """Name the hash of a window's reasons of each symbol: symbol to a JSON object, reason to count."""
+    return f"quantum:p35:symbol:top:{window}"
+
+
+def trend_key(window: Window) -> str:
+    """Name the hash of how a window differs from the one before it: a bucket's field to a signed count."""
+    return f"quantum:p35:trend:{window}"
+
+
+def window_keys(window: Window) -> tuple[str, ...]:
+    """Name all keys of a window, which are replaced together."""
+    lists = (counts_key(window), reasons_key(window), symbol_reasons_key(window))
+    return (*lists, by_symbol_key(window), trend_key(window))
 
 
 def decision_field(decision: str) -> str:

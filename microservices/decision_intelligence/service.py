@@ -4,6 +4,7 @@ import logging
 import socket
 from collections.abc import Sequence
 
+import msgspec
 from redis import Redis
 from redis.exceptions import NoScriptError
 
@@ -97,7 +98,7 @@ class DecisionIntelligence:
         began = self._clock.monotonic()
         now_s = self._clock.now()
         minute = int(now_s // 60)
-        minutes = range(minute - window.LONGEST_MINUTES + 1, minute + 1)
+        minutes = range(minute - window.MINUTES_NEEDED + 1, minute + 1)
         reads = self._redis.pipeline(transaction=False)
         for each in minutes:
             reads.hgetall(decision.bucket_key(each))
@@ -170,18 +171,30 @@ class DecisionIntelligence:
     def _write(self, windows: dict[decision.Window, window.Totals], now_s: int) -> None:
         with self._redis.pipeline(transaction=True) as unit:
             for each, totals in windows.items():
-                counts: WrittenFields = dict(totals.decisions)
-                unit.delete(decision.counts_key(each), decision.reasons_key(each), decision.symbol_reasons_key(each))
-                unit.hset(decision.counts_key(each), mapping=counts)
-                unit.expire(decision.counts_key(each), decision.WINDOW_TTL_S)
-                tops = {decision.reasons_key(each): totals.reasons}
-                tops[decision.symbol_reasons_key(each)] = totals.symbol_reasons
-                for key, top in tops.items():
-                    if top:
-                        unit.zadd(key, dict(top))
-                        unit.expire(key, decision.WINDOW_TTL_S)
+                unit.delete(*decision.window_keys(each))
+                for key, top in _lists(each, totals).items():
+                    unit.zadd(key, dict(top))
+                for key, row in _hashes(each, totals).items():
+                    unit.hset(key, mapping=row)
+                for key in decision.window_keys(each):
+                    unit.expire(key, decision.WINDOW_TTL_S)
             unit.hset(decision.STATUS_KEY, "snapshot_ts", str(now_s))
             unit.execute()
+
+
+def _lists(each: decision.Window, totals: window.Totals) -> dict[str, dict[str, int]]:
+    tops = {decision.reasons_key(each): totals.reasons, decision.symbol_reasons_key(each): totals.symbol_reasons}
+    return {key: top for key, top in tops.items() if top}
+
+
+def _hashes(each: decision.Window, totals: window.Totals) -> dict[str, WrittenFields]:
+    by_symbol = {symbol: msgspec.json.encode(reasons) for symbol, reasons in totals.by_symbol.items()}
+    rows: dict[str, WrittenFields] = {
+        decision.counts_key(each): dict(totals.decisions),
+        decision.trend_key(each): dict(totals.trend),
+        decision.by_symbol_key(each): dict(by_symbol),
+    }
+    return {key: row for key, row in rows.items() if row}
 
 
 def build(context: Context[Settings]) -> DecisionIntelligence:

@@ -32,6 +32,7 @@ from tests.support.counting import (
     status,
 )
 from tests.support.redis_server import RedisServer
+from tests.support.scale import scaled
 from tests.support.tcp_proxy import Fault, TcpProxy
 
 SKIP: Fields = {"decision": "SKIP", "error": "duplicate_plan", "symbol": "BTCUSDT"}
@@ -121,6 +122,7 @@ def test_a_unit_that_is_sent_again_counts_nothing_again(redis_client: Redis, clo
     assert redis_client.xlen(decision.DEAD_LETTER_STREAM) == 2
 
 
+@pytest.mark.soak
 def test_a_bad_network_costs_three_instances_nothing(redis_client: Redis, proxy: TcpProxy, clock: FakeClock) -> None:
     """One request in ten is swallowed, dropped or cut; they share the work and their counts add up."""
     rng = random.Random(5)
@@ -131,14 +133,15 @@ def test_a_bad_network_costs_three_instances_nothing(redis_client: Redis, proxy:
         for number, redis in enumerate(clients)
     ]
     proxy.faults = lambda _request: rng.choice(faults) if rng.random() < 0.1 else Fault.NONE
-    sent = some_results(4_000, random.Random(6), clock.now())
+    count = scaled(4_000)
+    sent = some_results(count, random.Random(6), clock.now())
     for start in range(0, len(sent), 500):
         add(redis_client, sent[start : start + 500])
         for instance in instances:
             tick(instance)
     run_dry(redis_client, clock, *instances)
     assert counted(redis_client) == expected(sent)
-    assert (status(redis_client).processed_total, status(redis_client).lost_total) == (4_000, 0)
+    assert (status(redis_client).processed_total, status(redis_client).lost_total) == (count, 0)
     assert all(proxy.injected[fault] for fault in faults)
     for redis in clients:
         redis.close()
@@ -357,7 +360,8 @@ def test_a_forgotten_status_begins_new_books_and_loses_nothing(redis_client: Red
     assert (status(redis_client).processed_total, status(redis_client).lost_total) == (20, 0)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(scaled(6)))
 def test_whatever_happens_in_whatever_order_every_message_has_one_fate(
     redis_client: Redis, clock: FakeClock, seed: int
 ) -> None:

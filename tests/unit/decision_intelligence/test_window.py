@@ -32,14 +32,14 @@ def buckets_of(messages: list[Message]) -> dict[int, dict[bytes, bytes]]:
     }
 
 
-def top(names: list[str]) -> dict[str, int]:
-    """The fifty most frequent, of equals the first by name."""
-    return dict(sorted(Counter(names).items(), key=lambda item: (-item[1], item[0].encode()))[:TOP_MAX])
+def top(names: list[str], most: int = TOP_MAX) -> dict[str, int]:
+    """The most frequent, of equals the first by name."""
+    return dict(sorted(Counter(names).items(), key=lambda item: (-item[1], item[0].encode()))[:most])
 
 
 MESSAGES = st.lists(
     st.tuples(
-        st.integers(MIDNIGHT - 130, MIDNIGHT + 70),
+        st.integers(MIDNIGHT - 200, MIDNIGHT + 70),
         st.sampled_from([*COUNTED_DECISIONS, "UNKNOWN"]),
         st.sampled_from(["none", "__other__", *(f"reason_{number}" for number in range(60))]),
         st.sampled_from(["", "BTCUSDT", "币安人生USDT"]),
@@ -59,6 +59,27 @@ def test_every_window_is_what_a_count_of_its_messages_says(messages: list[Messag
         assert found[window].reasons == top([reason for _, _, reason, _ in inside if reason != "none"])
         pairs = [f"{symbol}:{reason}" for _, _, reason, symbol in inside if symbol and reason != "none"]
         assert found[window].symbol_reasons == top(pairs)
+        assert found[window].by_symbol == {
+            symbol: top([reason for _, _, reason, named in inside if named == symbol and reason != "none"], 10)
+            for symbol in {pair.partition(":")[0] for pair in pairs}
+        }
+        assert found[window].trend == trend(messages, minute, window)
+
+
+def trend(messages: list[Message], minute: int, window: Window) -> dict[str, int]:
+    """The window less the one before it, message by message: decisions, and the top reasons of both."""
+    change: Counter[str] = Counter()
+    reasons: dict[int, list[str]] = {1: [], -1: []}
+    for message in messages:
+        back = minute - message[0]
+        sign = 1 if 0 <= back < window.minutes else -1 if window.minutes <= back < 2 * window.minutes else 0
+        if sign:
+            change.update({decision.decision_field(message[1]): sign, decision.reason_field(message[2]): sign})
+            reasons[sign] += [message[2]] * (message[2] != "none")
+    fields = {decision.decision_field(word) for word in COUNTED_DECISIONS}
+    fields |= {field for field in change if field.startswith("decision:")}
+    fields |= {decision.reason_field(reason) for named in reasons.values() for reason in top(named)}
+    return {field: change[field] for field in fields}
 
 
 def test_a_quiet_hour_is_zeros() -> None:
@@ -66,6 +87,24 @@ def test_a_quiet_hour_is_zeros() -> None:
     for window in totals({}, MIDNIGHT).values():
         assert window.decisions == {"EXECUTE": 0, "SKIP": 0, "BLOCKED": 0, "ERROR": 0}
         assert window.reasons == window.symbol_reasons == {}
+        assert window.by_symbol == {}
+        assert window.trend == {"decision:EXECUTE": 0, "decision:SKIP": 0, "decision:BLOCKED": 0, "decision:ERROR": 0}
+
+
+def test_what_is_gone_has_a_falling_trend() -> None:
+    """A reason of the window before that this one no longer has is named, and UNKNOWN with it."""
+    buckets = buckets_of([(MIDNIGHT - 1, "UNKNOWN", "kill_switch", "BTCUSDT"), (MIDNIGHT, "SKIP", "no_position", "")])
+    change = totals(buckets, MIDNIGHT)[Window.M1].trend
+    assert change["reason:kill_switch"] == change["decision:UNKNOWN"] == -1
+    assert change["reason:no_position"] == change["decision:SKIP"] == 1
+
+
+def test_symbols_are_bounded() -> None:
+    """Of the most frequent symbols the most frequent reasons; the rest is in no window."""
+    messages = [(MIDNIGHT, "SKIP", f"reason_{number % 12}", f"S{number // 12}") for number in range(12 * 410)]
+    by_symbol = totals(buckets_of(messages), MIDNIGHT)[Window.H1].by_symbol
+    assert len(by_symbol) == 400
+    assert {len(reasons) for reasons in by_symbol.values()} == {10}
 
 
 @pytest.mark.parametrize("window", list(Window))

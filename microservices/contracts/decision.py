@@ -14,6 +14,8 @@ DEAD_LETTER_STREAM = "quantum:p35:dead_letter"
 DEAD_LETTER_MAXLEN = 10_000
 BUCKET_TTL_S = 48 * 3600
 WINDOW_TTL_S = 24 * 3600
+INDEX_TTL_S = 7 * 24 * 3600
+"""As long as the streams are kept at most."""
 TOP_MAX = 50
 SYMBOLS_MAX = 400
 SYMBOL_TOP_MAX = 10
@@ -71,6 +73,11 @@ class P35Status(msgspec.Struct, frozen=True):
 def bucket_key(minute: int) -> str:
     """Name the bucket of a minute, counted in minutes since the epoch."""
     return f"{BUCKET_PREFIX}{datetime.fromtimestamp(minute * 60, UTC):%Y%m%d%H%M}"
+
+
+def index_key(minute: int) -> str:
+    """Name the index of the results whose ids are of a minute, counted in minutes since the epoch."""
+    return f"quantum:p35:index:{minute}"
 
 
 def counts_key(window: Window) -> str:

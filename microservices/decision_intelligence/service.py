@@ -12,6 +12,7 @@ from microservices.contracts import decision, result
 from microservices.contracts.fields import WrittenFields
 from microservices.decision_intelligence import account, metrics, window
 from microservices.decision_intelligence.batch import Limits, commit_calls
+from microservices.decision_intelligence.index import index_commands
 from microservices.decision_intelligence.message import Reader
 from microservices.decision_intelligence.sending import send_as_made
 from microservices.decision_intelligence.settings import Settings
@@ -121,7 +122,7 @@ class DecisionIntelligence:
 
     def _send(self, rows: Sequence[Row]) -> list[list[int]]:
         calls = commit_calls(rows, self._reader.at(self._clock.now()), self._limits)
-        return send_as_made(self._redis, COMMIT, calls)
+        return send_as_made(self._redis, COMMIT, calls, before=index_commands(rows))
 
     def _start_id(self) -> str:
         """Say behind what the group is made: what a commit recorded, so that nothing is counted again; else the start.

@@ -217,7 +217,7 @@ class StreamConsumer:
             # A read that was given up may have been done later than our own pending entries were looked at.
             self._own_cursor = self._own_cursor or "0"
             self._take_over_at = self._monotonic() + self._claim_idle_ms / 1000 * TAKE_OVER_EVERY
-        return answer[1]  # type: ignore[no-any-return] # as the script's head says
+        return sorted(answer[1], key=_order)
 
     def _read_new(self, block_ms: int) -> list[Row]:
         rows = self._read_ahead() or self._xreadgroup(">", block_ms or None)
@@ -253,6 +253,12 @@ def _checked_block_ms(block_ms: int) -> int:
     if not 0 <= block_ms <= LONGEST_BLOCK_MS:
         raise ValueError(f"block_ms must be from 0 to {LONGEST_BLOCK_MS}, not {block_ms}")
     return block_ms
+
+
+def _order(row: Row) -> tuple[int, int]:
+    """Order as Redis does: the script names entries without a body before the others."""
+    milliseconds, _, sequence = row[0].partition(b"-")
+    return int(milliseconds), int(sequence)
 
 
 def _rows(answer: Any) -> list[Row]:  # noqa: ANN401 - the library leaves its answer's type open

@@ -367,6 +367,16 @@ def test_bounds_are_checked_when_it_is_made(
         )
 
 
+def test_what_is_taken_over_comes_in_the_order_of_its_ids(redis_client: Redis) -> None:
+    """Also where some have lost their bodies: who counts a batch relies on its first id being the lowest."""
+    dead = consumer(redis_client, "dead")
+    ids = add(redis_client, 12)
+    with dead.batch():
+        make_idle(redis_client, "dead", ids[:10])
+    redis_client.xdel(STREAM, "9-0", "10-0", "3-0")
+    assert read(consumer(redis_client, claim_idle_ms=IDLE_MS)) == ids[:10]
+
+
 def test_reading_ahead_gives_every_entry_once_and_in_order(redis_client: Redis) -> None:
     """Full batches are followed by one that Redis read meanwhile, the last by none."""
     ids = add(redis_client, 25)

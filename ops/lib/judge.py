@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from ops.lib.redis_cli import CannotTell, RedisCli  # noqa: E402 - the path above is how they are found
 from ops.lib.report import Verdict, cannot_tell  # noqa: E402
 
-PROOFS = {"universe": "universe_proof", "order": "order_proof", "permits": "permit_audit"}
+PROOFS = {"universe": "universe_proof", "order": "order_proof", "permits": "permit_audit", "why": "why"}
 
 
 def main(argv: list[str]) -> int:

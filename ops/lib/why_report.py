@@ -190,7 +190,7 @@ def _now_lines(story: Story) -> list[str]:
     lines = ["", f"NOW     kill switch: {switch}; hold on {shown(story.symbol) or 'its symbol'}: {hold}"]
     if now.age_s is None:
         return [*lines, "HOUR    no figures: decision intelligence has written none"]
-    lines.append(f"HOUR    top reasons, as of {now.age_s:.0f} s ago: {_counts(now.reasons)}")
+    lines.append(f"HOUR    top reasons, as of {_ago(now.age_s)}: {_counts(now.reasons)}")
     if story.symbol:
         lines.append(f"        of {shown(story.symbol)}: {_counts(now.symbol_reasons)}")
     return lines

@@ -15,8 +15,10 @@ import msgspec
 import pytest
 from redis import Redis
 
-from microservices.contracts import permit, position, result
+from microservices.contracts import control, decision, permit, plan, position, result
 from microservices.contracts.fields import WrittenFields
+from tests.support.clock import FakeClock
+from tests.support.counting import run_dry, service
 from tests.support.daemon import ROOT
 from tests.support.exchange_info import answer, entry
 from tests.support.http_server import HttpServer, Request
@@ -93,7 +95,8 @@ def answer_as_exchange(server: HttpServer) -> None:
 
 
 def fill(redis: Redis, now_s: float) -> None:
-    """Write an order's result, a permit with its event, and the brain's heartbeat."""
+    """Write a denied plan, an order's result, a permit with its event, and the brain's heartbeat."""
+    fill_denied(redis, now_s)
     order: WrittenFields = {"plan_id": "demo-7", "symbol": "BTCUSDT", "executed": "true", "order_id": "8205830455"}
     redis.xadd(
         result.STREAM, order | {"side": "BUY", "quantity": "0.002", "price": "101500.1", "timestamp": "1769991686"}
@@ -125,6 +128,31 @@ def fill(redis: Redis, now_s: float) -> None:
     redis.hset(position.STATUS_KEY, "last_ts", int(now_s))
 
 
+def fill_denied(redis: Redis, now_s: float) -> None:
+    """Write a plan that the brain has denied, let it be counted, and switch trading on."""
+    planned: WrittenFields = {"plan_id": "demo-9", "symbol": "ETHUSDT", "decision": "EXECUTE", "action": "OPEN"}
+    planned |= {"side": "BUY", "qty": "0.05", "reduceOnly": "false", "source": "demo", "timestamp": int(now_s)}
+    entry_id = redis.xadd(plan.STREAM, planned)
+    figures = {"mark_price": "2501.5", "mark_age_ms": 310, "snapshot_age_ms": 1204, "last_exec_age_ms": 6100}
+    event: WrittenFields = {"gate": "p33", "plan_id": "demo-9", "plan_entry_id": entry_id, "symbol": "ETHUSDT"}
+    event |= {
+        "allow": "false",
+        "safe_qty": "0",
+        "reason": "cooldown_in_flight",
+        "context": msgspec.json.encode(figures),
+    }
+    redis.xadd(permit.EVENTS, event | {"issued_at_ms": int(time.time() * 1000) + 1})
+    ended: WrittenFields = {"plan_id": "demo-9", "plan_entry_id": entry_id, "symbol": "ETHUSDT", "decision": "BLOCKED"}
+    ended |= {"executed": "false", "error": "cooldown_in_flight", "gate": "p33", "retryable": "true", "wait_ms": "3"}
+    redis.xadd(result.STREAM, ended | {"mode": "paper", "timestamp": int(now_s)})
+    redis.set(control.KILL_SWITCH_KEY, "off")
+    clock = FakeClock(now=now_s)
+    counting = service(redis, clock)
+    run_dry(redis, clock, counting)
+    counting.snapshot()
+    redis.hset(decision.STATUS_KEY, "snapshot_ts", int(now_s))
+
+
 def without_figures(text: str) -> str:
     """Leave out what differs from one run, and one machine, to the next."""
     return re.sub(r"\d+", "0", re.sub(r"\S+@\S+", "who@where", text))
@@ -134,7 +162,7 @@ def test_the_manual_has_commands() -> None:
     """The reading of the manual itself works."""
     found = commands()
     assert len(found) > 15
-    assert sum(bool(command.output) for command in found) == 5
+    assert sum(bool(command.output) for command in found) == 6
 
 
 @pytest.mark.parametrize("command", commands(), ids=lambda command: command.line[:60])

@@ -4,6 +4,7 @@ crashes and is restarted.
 The long run of the same, with ten times more of everything, is `make soak`.
 """
 
+import math
 import os
 import random
 import signal
@@ -65,6 +66,14 @@ class Consumers:
         except RedisError:
             return False
         return any(row["time_since_delivered"] < age_ms for row in rows)
+
+    def are_at_work(self, redis: Redis) -> bool:
+        """Tell whether every process that runs now has read: none is still starting, and deaf to SIGTERM."""
+        idle_ms = {row["name"].decode(): row["idle"] for row in redis.xinfo_consumers(STREAM, GROUP)}
+        return all(
+            idle_ms.get(f"{socket.gethostname()}-{number}", math.inf) < (time.monotonic() - started) * 1000
+            for number, started in self._started_at.items()
+        )
 
     def kill(self, number: int) -> None:
         """Kill one in the middle of whatever it does, and start it anew."""
@@ -135,11 +144,12 @@ def test_every_message_counts_once_through_kills_lost_replies_and_restarts_of_re
                     server.start()
             wait_until(lambda: redis.xlen(STREAM) >= RESULTS, PATIENCE_S, what="all to be added")
             producer.stop()
+        wait_until(lambda: all(proxy.injected[fault] for fault in faults), PATIENCE_S, what="every fault")
         proxy.faults = lambda _request: Fault.NONE
         wait_until(lambda: is_settled(redis), PATIENCE_S, what="all to be settled")
+        wait_until(lambda: consumers.are_at_work(redis), PATIENCE_S, what="all to be at work")
         codes = consumers.stop()
         assert codes == [0] * CONSUMERS
         assert counted(redis) == recount(redis)
         assert status(redis).processed_total == redis.xlen(STREAM) >= RESULTS
         assert status(redis).lost_total == status(redis).dead_letter_total == 0
-        assert all(proxy.injected[fault] for fault in faults)

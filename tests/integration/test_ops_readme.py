@@ -9,13 +9,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import pytest
 from redis import Redis
 
-from microservices.contracts import control, decision, permit, plan, position, result
+from microservices.contracts import decision, permit, plan, position, result
 from microservices.contracts.fields import WrittenFields
 from tests.support.clock import FakeClock
 from tests.support.counting import run_dry, service
@@ -24,6 +23,7 @@ from tests.support.exchange_info import answer, entry
 from tests.support.http_server import HttpServer, Request
 from tests.support.http_server import answer as http_answer
 from tests.support.ledger import three_entries
+from tests.support.manual import Command, commands_of
 from tests.support.ops import put_tool
 from tests.support.redis_server import RedisServer
 from tests.support.universe_world import World
@@ -31,28 +31,9 @@ from tests.support.universe_world import World
 README = ROOT / "ops" / "README.md"
 
 
-class Command(NamedTuple):
-    """One command of the manual: its line, the exit code it is said to have, and the output that follows it."""
-
-    line: str
-    code: int
-    output: str
-
-
 def commands() -> list[Command]:
-    """Read the commands of all `sh` blocks; a block without a language behind one is what its last command prints."""
-    found: list[Command] = []
-    last_end = -1
-    for block in re.finditer(r"^```(\w*)\n(.*?)^```\n", README.read_text(), re.MULTILINE | re.DOTALL):
-        language, body = block.groups()
-        if language == "sh":
-            for line in body.splitlines():
-                said = re.search(r"# exit (\d)$", line)
-                found.append(Command(line, int(said[1]) if said else 0, ""))
-        elif not language and block.start() == last_end:
-            found[-1] = found[-1]._replace(output=body)
-        last_end = block.end()
-    return found
+    """The manual's commands."""
+    return commands_of(README)
 
 
 @pytest.fixture
@@ -129,7 +110,7 @@ def fill(redis: Redis, now_s: float) -> None:
 
 
 def fill_denied(redis: Redis, now_s: float) -> None:
-    """Write a plan that the brain has denied, let it be counted, and switch trading on."""
+    """Write a plan that the brain has denied, and let it be counted."""
     planned: WrittenFields = {"plan_id": "demo-9", "symbol": "ETHUSDT", "decision": "EXECUTE", "action": "OPEN"}
     planned |= {"side": "BUY", "qty": "0.05", "reduceOnly": "false", "source": "demo", "timestamp": int(now_s)}
     entry_id = redis.xadd(plan.STREAM, planned)
@@ -145,7 +126,6 @@ def fill_denied(redis: Redis, now_s: float) -> None:
     ended: WrittenFields = {"plan_id": "demo-9", "plan_entry_id": entry_id, "symbol": "ETHUSDT", "decision": "BLOCKED"}
     ended |= {"executed": "false", "error": "cooldown_in_flight", "gate": "p33", "retryable": "true", "wait_ms": "3"}
     redis.xadd(result.STREAM, ended | {"mode": "paper", "timestamp": int(now_s)})
-    redis.set(control.KILL_SWITCH_KEY, "off")
     clock = FakeClock(now=now_s)
     counting = service(redis, clock)
     run_dry(redis, clock, counting)

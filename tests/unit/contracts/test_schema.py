@@ -69,6 +69,9 @@ KEYS = {
     decision.counts_key(Window.M1): "quantum:p35:decision:counts:1m",
     decision.reasons_key(Window.M5): "quantum:p35:reason:top:5m",
     decision.symbol_reasons_key(Window.H1): "quantum:p35:symbol_reason:top:1h",
+    decision.by_symbol_key(Window.M15): "quantum:p35:symbol:top:15m",
+    decision.trend_key(Window.H1): "quantum:p35:trend:1h",
+    decision.index_key(29_930_000): "quantum:p35:index:29930000",
     decision.STATUS_KEY: "quantum:p35:status",
     decision.DEAD_LETTER_STREAM: "quantum:p35:dead_letter",
 }

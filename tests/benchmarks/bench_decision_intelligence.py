@@ -218,7 +218,7 @@ def sizes_of(redis: Redis, pattern: str) -> list[int]:
 
 
 def why_ms(server: RedisServer, redis: Redis) -> float:
-    """Ask for the oldest and the newest plan, and for one that is not there, as an operator does: the slowest median."""
+    """Ask for the oldest and the newest plan and for one that is not there, as an operator does: the slowest median."""
     ends: Any = [redis.xrange(STREAM, count=1), redis.xrevrange(STREAM, count=1)]
     slowest = 0.0
     for plan_id in [*(fields[b"plan_id"].decode() for [(_, fields)] in ends), "never-there"]:

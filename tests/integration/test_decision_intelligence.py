@@ -1,6 +1,7 @@
 """Decision intelligence against a real Redis: what it counts, where it stands, what it refuses."""
 
 import json
+import logging
 import random
 import subprocess
 import sys
@@ -196,6 +197,39 @@ def test_the_heartbeat_comes_with_traffic_and_without(redis_client: Redis, clock
     assert (row.consumer_name, row.service_start_ts, row.processed_total) == ("one", int(began), 30)
     assert (row.lag, row.pending_estimate) == (0, 0)
     assert "30 counted" in instance.status_line()
+
+
+def test_the_log_says_how_it_goes_at_most_every_ten_seconds(
+    redis_client: Redis, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Count, lag and pending, where the count moved; never a line a message."""
+    caplog.set_level(logging.INFO)
+    instance = service(redis_client, clock, p35_batch_size=10)
+    for _ in range(60):
+        add(redis_client, [{"decision": "SKIP"}] * 10)
+        clock.advance(1)
+        instance.consume()
+    clock.advance(60)
+    instance.consume()
+    instance.consume()
+    lines = [message for message in caplog.messages if "counted" in message]
+    assert len(lines) <= 8
+    assert lines[-1] == "600 counted, 0 dead letters, 0 lost, lag 0, pending 0"
+
+
+def test_an_index_that_cannot_be_written_stops_no_count(
+    redis_client: Redis, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody's hash under its name: one WARNING a batch, and every message counted."""
+    add(redis_client, [{"decision": "SKIP", "plan_id": "p"}] * 30)
+    newest: Any = redis_client.xrevrange(STREAM, count=1)
+    minute = int(newest[0][0].partition(b"-")[0]) // 60_000
+    for each in (minute - 1, minute):
+        redis_client.hset(decision.index_key(each), "a", "b")
+    run_dry(redis_client, clock, service(redis_client, clock))
+    assert counted(redis_client).decisions == {"SKIP": 30}
+    [warning] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert warning.startswith("Results are counted, but not noted in the index: WRONGTYPE")
 
 
 def test_how_far_behind_it_is_is_told(redis_client: Redis, clock: FakeClock) -> None:

@@ -19,6 +19,7 @@ import pytest
 from microservices.contracts import control, position, universe
 from microservices.contracts.plan import Action, Decision, Side
 from microservices.contracts.reason import Reason
+from tests.support.ops import ops_json
 from tests.support.story import assert_books, assert_denied, assert_ended, assert_executed
 from tests.support.suite import Added, Story, Suite
 from tests.support.waiting import wait_until
@@ -390,6 +391,27 @@ def test_hedge_mode_stops_everything_and_ends_with_it(suite: Suite, held: dict[s
         assert_denied(story, Reason.HEDGE_MODE_UNSUPPORTED)
     wait_until(lambda: suite.account().one_way, 10, what="the brain to see one-way mode")
     assert [story.result.executed for story in stories()] == [True, True]
+
+
+def test_why_sh_tells_what_the_chain_said(suite: Suite, held: dict[str, Decimal]) -> None:
+    """A deny by the brain with its figures, and an order; by plan id and, the newest plan, by symbol."""
+    denied = suite.follow(suite.exit(LONG, Side.BUY))
+    traded = suite.follow(suite.open(FRESH))
+    assert traded.result.executed
+    port = suite.redis.connection_pool.connection_kwargs["port"]
+    told = ops_json("why.sh", denied.added.plan_id, port=port)
+    assert told["status"] == "NOT TRADED"
+    assert told["plan"]["entry_id"] == denied.added.entry_id
+    assert told["result"]["fields"]["error"] == Reason.SIDE_MISMATCH
+    [verdict] = told["verdicts"]
+    assert (verdict["gate"], verdict["allow"], verdict["reason"]) == ("p33", False, Reason.SIDE_MISMATCH)
+    assert Decimal(verdict["context"]["position_amt"]) == suite.ledger(LONG)
+    assert verdict["context"]["snapshot_age_ms"] >= 0
+    for name in (traded.added.plan_id, FRESH):
+        told = ops_json("why.sh", name, port=port)
+        assert (told["status"], told["claim"]["state"]) == ("TRADED", "done")
+        assert told["plan"]["entry_id"] == traded.added.entry_id
+        assert told["result"]["fields"]["order_id"] == traded.result.order_id
 
 
 def test_the_books_balance(suite: Suite) -> None:

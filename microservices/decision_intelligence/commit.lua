@@ -8,8 +8,8 @@
 -- ARGV[9]   most symbol breakdowns a bucket has, ARGV[10] the field that takes the rest
 -- ARGV[11]  how many messages' buckets follow, in the order of KEYS[4..], each:
 --           how many fields, fields, each once;
---           how many groups of messages, each: which field is its decision, its reason, its symbol breakdown (0: none),
---           1 if late else 0, how many ids, ids
+--           how many groups of messages, each: five bytes, and its ids. The bytes say which field is its decision, its
+--           reason, its symbol breakdown (0: none), 1 if late else 0, how many ids
 -- then      how many ids of entries without a body, ids
 -- then      how many dead letters, each: id, how many names and values, names and values
 -- Returns   { counted, dead letters, lost, late, repeated }
@@ -103,21 +103,18 @@ for b = 1, tonumber(ARGV[11]) do
   local groups = tonumber(ARGV[at])
   at = at + 1
   for _ = 1, groups do
-    local ids = tonumber(ARGV[at + 4])
-    local n = take(at + 5, at + 4 + ids)
+    local decided, reason, breakdown, is_late, ids = ARGV[at]:byte(1, 5)
+    local n = take(at + 1, at + ids)
     if n > 0 then
-      for j = at, at + 2 do
-        local i = tonumber(ARGV[j])
-        if i > 0 then
-          more[i] = more[i] + n
-        end
+      more[decided] = more[decided] + n
+      more[reason] = more[reason] + n
+      if breakdown > 0 then
+        more[breakdown] = more[breakdown] + n
       end
       taken = taken + n
-      if ARGV[at + 3] == '1' then
-        late = late + n
-      end
+      late = late + n * is_late
     end
-    at = at + 5 + ids
+    at = at + 1 + ids
   end
   if taken > 0 then
     counted = counted + taken

@@ -5,6 +5,8 @@ A search looks for its four bytes in these strings, and then only through the mi
 before a batch is counted, so that a crash between the two writes it twice rather than never.
 """
 
+import sys
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from zlib import crc32
@@ -13,6 +15,7 @@ from microservices.contracts import decision
 from microservices.runtime import Row
 
 MARK_BYTES = 4
+_FOUR_BYTES = next(code for code in "IL" if array(code).itemsize == MARK_BYTES)
 
 Command = tuple[str | bytes | int, ...]
 
@@ -44,14 +47,17 @@ def _minute(row: Row) -> int:
 
 
 def _marks(rows: Sequence[Row]) -> bytes:
-    plan_ids = [_value(values, b"plan_id", 0) for _, values in rows if values]
-    symbols = {_value(values, b"symbol", 2) for _, values in rows if values}
-    return b"".join([mark(name) for name in (*plan_ids, *map(bytes.upper, symbols)) if name])
+    """Mark every plan id and each symbol once; most often these stand where the apply layer writes them."""
+    plan_ids = [values[1] if values[0] == b"plan_id" else _value(values, b"plan_id") for _, values in rows if values]
+    symbols = {values[3] if values[2:3] == [b"symbol"] else _value(values, b"symbol") for _, values in rows if values}
+    names = filter(None, (*plan_ids, *map(bytes.upper, symbols)))
+    marks = array(_FOUR_BYTES, map(crc32, names))
+    if sys.byteorder == "little":
+        marks.byteswap()
+    return marks.tobytes()
 
 
-def _value(values: list[bytes], name: bytes, likely_at: int) -> bytes:
-    """Give a field's value, empty where there is none; most often it stands where the apply layer writes it."""
-    if len(values) > likely_at and values[likely_at] == name:
-        return values[likely_at + 1]
+def _value(values: list[bytes], name: bytes) -> bytes:
+    """Give a field's value, empty where there is none."""
     names = values[::2]
     return values[2 * names.index(name) + 1] if name in names else b""

@@ -40,7 +40,7 @@ def environment(redis_server: RedisServer, redis_client: Redis, tmp_path: Path) 
 @pytest.mark.parametrize("command", commands_of(PAGE), ids=lambda command: command.line[:60])
 def test_a_command_of_the_page_does_what_the_page_says(command: Command, environment: dict[str, str]) -> None:
     """It ends with the code that is said; what asks says something."""
-    if command.line.startswith("ops/why.sh mine-1") or "symbol:top:1m ETHUSDT" in command.line:
+    if command.line.startswith("ops/why.sh mine-1") or "symbol:top:1h ETHUSDT" in command.line:
         for earlier in ("XADD", "--once"):
             run(
                 next(each for each in commands_of(PAGE) if earlier in each.line and "ops" not in each.line), environment

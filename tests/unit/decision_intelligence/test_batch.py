@@ -77,10 +77,13 @@ def unpacked(call: Call) -> Unpacked:
         fields = words.some(words.number())
         assert len(set(fields)) == len(fields)
         for _ in range(words.number()):
-            places = [words.number() for _ in range(3)]
+            [head] = words.some(1)
+            assert isinstance(head, bytes)
+            *places, late, count = head
             named = ["" if place == 0 else fields[place - 1] for place in places]
-            head = (call.keys[3 + bucket], *named, words.number())
-            found.groups[head] = words.ids()
+            ids = words.some(count)
+            found.groups[(call.keys[3 + bucket], *named, late)] = [each for each in ids if isinstance(each, bytes)]
+            assert len(places) == 3
     found.bodiless.extend(words.ids())
     for _ in range(words.number()):
         [entry_id] = words.some(1)
@@ -128,6 +131,26 @@ def test_every_entry_stands_in_exactly_one_call_once(words: list[str | None]) ->
         assert call.args[1:3] == [rows[0][0], rows[-1][0]]
         named |= found
     assert named == {entry_id: word for (entry_id, _), word in zip(rows, words, strict=True)}
+
+
+def test_the_most_different_messages_fit_into_one_call() -> None:
+    """Each of a hundred with a decision, a reason and a symbol of its own: every place still fits into its byte."""
+    outcomes = {
+        b"%d-0" % number: Counted(f"D{number % 5}", f"reason_{number}", f"S{number}", 30_000_000, late=number % 2 == 0)
+        for number in range(IDS_PER_CALL)
+    }
+    rows: list[Row] = [(entry_id, [b"w", b"x"]) for entry_id in outcomes]
+    [call] = commit_calls(rows, lambda entry_id, _: outcomes[entry_id], LIMITS)
+    found = {ids[0]: head[1:] for head, ids in unpacked(call).groups.items()}
+    assert found == {
+        entry_id: (
+            f"decision:{each.decision}",
+            f"reason:{each.reason}",
+            f"symbol_reason:{each.symbol}:{each.reason}",
+            int(each.late),
+        )
+        for entry_id, each in outcomes.items()
+    }
 
 
 def test_a_message_without_a_symbol_has_no_breakdown() -> None:

@@ -6,7 +6,7 @@
 -- ARGV[4]   a bucket's life in s  ARGV[5]  dead letters kept, about
 -- ARGV[6]   most reasons a bucket has, ARGV[7] the field that takes the rest, ARGV[8] that of `none`, which needs no room
 -- ARGV[9]   most symbol breakdowns a bucket has, ARGV[10] the field that takes the rest
--- ARGV[11]  how many messages' buckets follow, in the order of KEYS[4..], each:
+-- ARGV[11]  how many buckets follow, in the order of KEYS[4..], each:
 --           how many fields, fields, each once;
 --           how many groups of messages, each: five bytes, and its ids. The bytes say which field is its decision, its
 --           reason, its symbol breakdown (0: none), 1 if late else 0, how many ids

@@ -5,6 +5,7 @@ Redis, a round of them over one connection. Where the stretch is not known, the 
 minutes; without it the newest entries are looked through as long as there is time.
 """
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -99,7 +100,7 @@ class Search:
 
     def between(self, stream: str, from_ms: int, to_ms: int, *wanted: Wanted) -> list[Entry]:
         """Give all entries of a stretch in which one of these fields holds its value, newest first."""
-        found, _ = self._through(stream, self._pieces(stream, from_ms, to_ms), wanted, stops=False)
+        found, _ = self._through(stream, self._pieces(stream, from_ms, to_ms), wanted)
         return found
 
     def newest_plan(self, *wanted: Wanted) -> Entry | None:
@@ -108,13 +109,13 @@ class Search:
         if reach.first_ms is None or reach.last_ms is None:
             return None
         pieces = self._pieces(PLANS, reach.first_ms, reach.last_ms)
-        found, left = self._through(PLANS, pieces, wanted, stops=True)
+        found, left = self._through(PLANS, pieces, wanted, first=True, until_s=self._deadline_s)
         if not found and left:
             self.looked_back_to_ms = ms_of(left[0].newest.lstrip("("))
         return found[0] if found else None
 
     def indexed_results(self, now_ms: int, names: Iterable[bytes], *wanted: Wanted) -> list[Entry]:
-        """Give the results of the newest minute in which the index knows one of these names and which hold one.
+        """Give the newest results that the index leads to: of the newest minute that holds any.
 
         Args:
             now_ms: the time on Redis's clock.
@@ -133,7 +134,8 @@ class Search:
         ]
         minutes = [minute for answer in self._cli.ask(*questions) for minute in _whole_numbers(answer)]
         for minute in minutes[:MINUTES_LOOKED_AT]:
-            found = self.between(RESULTS, minute * MINUTE_MS, minute * MINUTE_MS + MINUTE_MS - 1, *wanted)
+            pieces = self._pieces(RESULTS, minute * MINUTE_MS, minute * MINUTE_MS + MINUTE_MS - 1)
+            found, _ = self._through(RESULTS, pieces, wanted, first=True)
             if found:
                 return found
         return []
@@ -150,7 +152,13 @@ class Search:
         return [_Piece(str(top), str(max(from_ms, top - piece_ms + 1))) for top in tops]
 
     def _through(
-        self, stream: str, pieces: list[_Piece], wanted: Sequence[Wanted], *, stops: bool
+        self,
+        stream: str,
+        pieces: list[_Piece],
+        wanted: Sequence[Wanted],
+        *,
+        first: bool = False,
+        until_s: float = math.inf,
     ) -> tuple[list[Entry], list[_Piece]]:
         """Look through pieces, newest first; give what was found, newest first, and the pieces that are left.
 
@@ -158,7 +166,8 @@ class Search:
             stream: its key.
             pieces: newest first.
             wanted: what is looked for.
-            stops: at the first that is found, or when time is up; at least one round is looked through.
+            first: whether a round in which something was found is the last; else all pieces are looked through.
+            until_s: on the monotonic clock: no round begins after it but the first.
         """
         told = [word for each in wanted for word in each]
         found: list[Entry] = []
@@ -172,7 +181,7 @@ class Search:
                 if last:
                     unfinished.append(_Piece(f"({last}", piece.oldest))
             pieces = unfinished + pieces
-            if stops and ((found and not unfinished) or time.monotonic() > self._deadline_s):
+            if (first and found and not unfinished) or time.monotonic() > until_s:
                 break
         return sorted(found, key=lambda entry: order_of(entry.id), reverse=True), pieces
 

@@ -60,8 +60,14 @@ class Drain(NamedTuple):
         return self.cpu_us + self.redis_us
 
 
-def fill(redis: Redis, count: int) -> None:
-    """Add messages in the shape and the shares of a live stream, a tenth of a second apart, up to now."""
+def fill(redis: Redis, count: int, *, spread: bool = True) -> None:
+    """Add messages in the shape and the shares of a live stream, a tenth of a second apart, up to now.
+
+    Args:
+        redis: where to.
+        count: how many.
+        spread: whether their ids are as far apart as their timestamps; else they are of now.
+    """
     rng = random.Random(1)
     begin = time.time() - count * SPACING_S
     pipeline = redis.pipeline(transaction=False)
@@ -77,7 +83,7 @@ def fill(redis: Redis, count: int) -> None:
             "error": rng.choices(REASONS, REASON_WEIGHTS)[0] if skipped else "",
             "timestamp": f"{begin + number * SPACING_S:.0f}",
         }
-        pipeline.xadd(STREAM, fields)
+        pipeline.xadd(STREAM, fields, id=f"{(begin + number * SPACING_S) * 1_000:.0f}-0" if spread else "*")
         if number % 2_000 == 1_999:
             pipeline.execute()
     pipeline.execute()
@@ -192,7 +198,7 @@ def memory_mb(server: RedisServer, redis: Redis) -> float:
     process = subprocess.Popen(command, env=environment, cwd=ROOT)
     try:
         for done in range(MESSAGES, MEMORY_MESSAGES + 1, MESSAGES):
-            fill(redis, MESSAGES)
+            fill(redis, MESSAGES, spread=False)
             wait_until(lambda reached=done: status(redis).processed_total >= reached, 600)  # type: ignore[misc]
             redis.xtrim(STREAM, maxlen=0)
         rows = Path(f"/proc/{process.pid}/status").read_text().splitlines()
@@ -208,8 +214,8 @@ def buckets_mb(redis: Redis) -> float:
 
 
 def index_mb(redis: Redis) -> float:
-    """What the index of a day's messages weighs by Redis's own measure; here they came all at once."""
-    return sum(sizes_of(redis, "quantum:p35:index:*")) / MESSAGES * 86_400 / SPACING_S / 1e6
+    """What a day of index, one key a minute, weighs by Redis's own measure."""
+    return statistics.mean(sizes_of(redis, "quantum:p35:index:*")) * 1_440 / 1e6
 
 
 def sizes_of(redis: Redis, pattern: str) -> list[int]:

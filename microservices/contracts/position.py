@@ -7,7 +7,7 @@ import msgspec
 
 from microservices.contracts import hashes
 from microservices.contracts.control import Mode
-from microservices.contracts.fields import RawHash
+from microservices.contracts.fields import RawHash, Unreadable
 from microservices.contracts.plan import Action
 
 ACCOUNT_KEY = "quantum:position:account"
@@ -155,7 +155,19 @@ def decode_ledger(raw: RawHash, symbol: str) -> LedgerRow | None:
     Raises:
         Unreadable: it is there and not as the schema says.
     """
-    return hashes.decode_or_absent(raw, LedgerRow, ledger_key(symbol))
+    row = hashes.decode_or_absent(raw, LedgerRow, ledger_key(symbol))
+    if row is not None and row.last_exec_ts_ms < 0:  # or a cooldown would be over before it began
+        raise Unreadable(ledger_key(symbol), f"last_exec_ts_ms is {row.last_exec_ts_ms}, expected 0 or above")
+    return row
+
+
+def decode_baseline(raw: RawHash) -> Baseline | None:
+    """Read when and from what the account was adopted; an empty answer is absence.
+
+    Raises:
+        Unreadable: it is there and not as the schema says.
+    """
+    return hashes.decode_or_absent(raw, Baseline, BASELINE_KEY)
 
 
 def decode_inflight(raw: RawHash, symbol: str) -> InflightMark | None:

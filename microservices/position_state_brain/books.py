@@ -9,8 +9,8 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from microservices.contracts import claim, control, position, result, universe
-from microservices.contracts.fields import Unreadable, stream_id, text
-from microservices.contracts.position import LedgerRow
+from microservices.contracts.fields import Unreadable, integer, stream_id, text
+from microservices.contracts.position import Baseline, LedgerRow
 from microservices.contracts.universe import Instrument
 
 SCAN_PATTERN = "quantum:[pr]*:[lih]*:*"
@@ -42,7 +42,7 @@ NO_ROW = BookedRow(None)
 class Books(msgspec.Struct, frozen=True):
     """What Redis says of the account at one moment."""
 
-    has_baseline: bool
+    baseline: Baseline | Unreadable | None
     has_unread_result: bool
     claimed: frozenset[str] | None
     """Symbols with an open claim; None where that cannot be read, and every symbol may have one."""
@@ -52,6 +52,11 @@ class Books(msgspec.Struct, frozen=True):
     requests: Mapping[str, str]
     """Adoptions that an operator asks for, by symbol, with who asks."""
     request_all: str | None
+
+    @property
+    def has_baseline(self) -> bool:
+        """Tell whether the account was adopted; a baseline that cannot be read is none."""
+        return isinstance(self.baseline, Baseline)
 
     def has_open_claim(self, symbol: str) -> bool:
         """Tell whether a claim of this symbol is open, or may be."""
@@ -76,7 +81,7 @@ def read_books(redis: Redis, symbols: Iterable[str], askable: Iterable[str]) -> 
     """
     ordered, asked = sorted(symbols), sorted(askable)
     pipeline = redis.pipeline(transaction=True)
-    pipeline.hget(position.BASELINE_KEY, "adopted_at_ms")
+    pipeline.hgetall(position.BASELINE_KEY)
     pipeline.get(position.LEDGER_CURSOR_KEY)
     pipeline.xrevrange(result.STREAM, count=1)
     pipeline.hgetall(claim.OPEN_KEY)
@@ -88,7 +93,7 @@ def read_books(redis: Redis, symbols: Iterable[str], askable: Iterable[str]) -> 
     baseline, cursor, newest, claims, requests, *rows = pipeline.execute(raise_on_error=False)
     request_all, *by_symbol = requests
     return Books(
-        has_baseline=isinstance(baseline, bytes) and bool(baseline),
+        baseline=_baseline(baseline),
         has_unread_result=_has_unread(cursor, newest),
         claimed=_claimed(claims),
         ledger={symbol: booked_row(raw, symbol) for symbol, raw in zip(ordered, rows[: len(ordered)], strict=True)},
@@ -128,6 +133,9 @@ def find_symbols(redis: Redis) -> tuple[set[str], set[str], set[str]]:
 class InstrumentBook:
     """The instruments by symbol, parsed once per version of the universe.
 
+    What was not in the newest list is not traded any more, whatever status it had when it was last seen: its row stays
+    for days, so that a position can be closed.
+
     Args:
         redis: a client whose answers are bytes.
     """
@@ -135,6 +143,7 @@ class InstrumentBook:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._version: object = None
+        self._newest_epoch = 0
         self.instruments: Mapping[str, Instrument] = {}
 
     def refresh(self) -> None:
@@ -146,28 +155,41 @@ class InstrumentBook:
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.hget(universe.META_KEY, "last_ok_epoch")
         pipeline.hlen(universe.INSTRUMENTS_KEY)
-        version = [str(answer) for answer in pipeline.execute(raise_on_error=False)]
+        newest, count = pipeline.execute(raise_on_error=False)
+        version = (str(newest), str(count))
         if version == self._version:
             return
         pipeline.hgetall(universe.INSTRUMENTS_KEY)
         raw = pipeline.execute(raise_on_error=False)[0]
         self.instruments = {} if isinstance(raw, ResponseError) else _instruments(raw)
+        self._newest_epoch = _epoch(newest)
         self._version = version
 
     @property
     def trading(self) -> frozenset[str]:
         """The symbols that are traded now; empty where nothing is known."""
-        return frozenset(symbol for symbol, instrument in self.instruments.items() if instrument.is_trading)
+        return frozenset(symbol for symbol, instrument in self.instruments.items() if self._is_traded(instrument))
 
     def is_delisted(self, symbol: str) -> bool:
         """Tell whether the instruments are known and this one is not traded any more."""
         instrument = self.instruments.get(symbol)
-        return bool(self.instruments) and (instrument is None or not instrument.is_trading)
+        return bool(self.instruments) and (instrument is None or not self._is_traded(instrument))
 
     def step(self, symbol: str) -> Decimal | None:
         """Give the market step of a symbol; None where it is not known."""
         instrument = self.instruments.get(symbol)
         return None if instrument is None else Decimal(instrument.step_size)
+
+    def _is_traded(self, instrument: Instrument) -> bool:
+        return instrument.is_trading and instrument.seen_epoch >= self._newest_epoch
+
+
+def _epoch(raw: object) -> int:
+    """Read when the newest list was fetched; 0 where nobody knows, and only the status tells what is traded."""
+    try:
+        return integer(text(raw, universe.META_KEY), universe.META_KEY)
+    except Unreadable:
+        return 0
 
 
 def _instruments(raw: Mapping[bytes, bytes]) -> dict[str, Instrument]:
@@ -179,6 +201,15 @@ def _instruments(raw: Mapping[bytes, bytes]) -> dict[str, Instrument]:
         except Unreadable:
             continue
     return readable
+
+
+def _baseline(raw: Any) -> Baseline | Unreadable | None:  # noqa: ANN401 - redis-py's answer to HGETALL, or its error
+    if isinstance(raw, ResponseError):
+        return Unreadable(position.BASELINE_KEY, str(raw))
+    try:
+        return position.decode_baseline(raw)
+    except Unreadable as fault:
+        return fault
 
 
 def _has_unread(cursor: object, newest: Any) -> bool:  # noqa: ANN401 - redis-py's answer

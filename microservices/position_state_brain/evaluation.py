@@ -209,7 +209,9 @@ def _cooldown(case: Case) -> Deny | None:  # 10
 
 
 def _ledger(case: Case) -> Deny | None:  # 11
-    if not case.facts.has_baseline:
+    if isinstance(case.facts.baseline, Unreadable):
+        return case.deny(Reason.NO_BASELINE, unreadable=str(case.facts.baseline))
+    if case.facts.baseline is None:
         return case.deny(Reason.NO_BASELINE)
     if isinstance(case.facts.ledger, Unreadable):
         return case.deny(Reason.RECONCILE_REQUIRED_QTY_MISMATCH, unreadable=str(case.facts.ledger))

@@ -9,7 +9,7 @@ from microservices.contracts import control
 from microservices.contracts.claim import OpenClaim
 from microservices.contracts.control import KillSwitch
 from microservices.contracts.fields import Unreadable, shown
-from microservices.contracts.position import InflightMark, LedgerRow, VerdictRow
+from microservices.contracts.position import Baseline, InflightMark, LedgerRow, VerdictRow
 from microservices.contracts.universe import Instrument
 from microservices.contracts.universe_reader import Allowlist
 from microservices.position_state_brain.snapshot import AccountView
@@ -48,7 +48,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     open_claims: tuple[OpenClaim, ...] | Unreadable = ()
     """The symbol's."""
     ledger: LedgerRow | Unreadable | None = None
-    has_baseline: bool = False
+    baseline: Baseline | Unreadable | None = None
     instrument: Instrument | Unreadable | None = None
 
 

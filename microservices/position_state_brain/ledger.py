@@ -43,6 +43,10 @@ class DriftCause(StrEnum):
     """Reduced by somebody else: by hand, liquidation or auto-deleveraging."""
     EXCHANGE_ABOVE_LEDGER = "exchange_above_ledger"
     """Increased by somebody else, or a fill that we did not learn of."""
+    LEDGER_UNREADABLE = "ledger_unreadable"
+    """Our own row says nothing that can be read."""
+    NOT_ON_EXCHANGE = "not_on_exchange"
+    """We hold a position in a symbol that is delisted, and the exchange names no position of it any more."""
 
 
 class Adoption(StrEnum):

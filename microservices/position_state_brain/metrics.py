@@ -21,6 +21,7 @@ _SNAPSHOT_AGE = Gauge("p33_snapshot_age_seconds", "Age of the newest complete an
 _EXCHANGE_AMT = Gauge("p33_exchange_position_amt", "The exchange's position", ["symbol"])
 _LEDGER_AMT = Gauge("p33_ledger_position_amt", "What our own fills add up to", ["symbol"])
 _DRIFT = Gauge("p33_ledger_drift", "The exchange's position less our own, 0 where they agree", ["symbol"])
+_UNTRADED = Gauge("p33_untraded_positions", "Positions in symbols that the exchange does not trade any more")
 _ON_DEMAND = Counter("p33_ondemand_snapshots_total", "Snapshots asked for because plans waited")
 _SNAPSHOT_FAILURES = Counter("p33_snapshot_failures_total", "Requests that gave no complete answer")
 _SOURCE = Gauge("p33_allowlist_source", "1 for the tier in use", ["source"])
@@ -76,6 +77,11 @@ def show_position(symbol: str, exchange_amt: Decimal, ledger_amt: Decimal) -> No
 def show_drift(symbol: str, difference: Decimal) -> None:
     """Show by how much a settled symbol differs."""
     _DRIFT.labels(symbol).set(float(difference))
+
+
+def show_untraded(count: int) -> None:
+    """Show how many positions can only be left."""
+    _UNTRADED.set(count)
 
 
 def show_allowlist(allowlist: Allowlist, now: float) -> None:

@@ -10,8 +10,9 @@ from redis.exceptions import ResponseError
 from microservices.contracts import claim, control, position, universe
 from microservices.contracts.claim import OpenClaim
 from microservices.contracts.control import KillSwitch
-from microservices.contracts.fields import Unreadable, text
+from microservices.contracts.fields import RawHash, Unreadable, text
 from microservices.contracts.plan import Plan
+from microservices.contracts.position import Baseline
 from microservices.position_state_brain.allowlist_watch import META_FIELDS, AllowlistWatch
 from microservices.position_state_brain.board import Board
 from microservices.position_state_brain.facts import Facts, Hold
@@ -80,7 +81,7 @@ class FactsReader:
             mark=_read(answers.mark, position.decode_inflight, plan.symbol, position.inflight_key(plan.symbol)),
             open_claims=_open_claims(answers.open_claims, plan.symbol),
             ledger=_read(answers.ledger, position.decode_ledger, plan.symbol, position.ledger_key(plan.symbol)),
-            has_baseline=isinstance(answers.baseline, bytes) and bool(answers.baseline),
+            baseline=_read(answers.baseline, _baseline, "", position.BASELINE_KEY),
             instrument=_read(answers.instrument, _instrument, plan.symbol, universe.INSTRUMENTS_KEY),
         )
 
@@ -96,7 +97,7 @@ class FactsReader:
         pipeline.hgetall(position.inflight_key(symbol))
         pipeline.hgetall(claim.OPEN_KEY)
         pipeline.hgetall(position.ledger_key(symbol))
-        pipeline.hget(position.BASELINE_KEY, "adopted_at_ms")
+        pipeline.hgetall(position.BASELINE_KEY)
         pipeline.hget(universe.INSTRUMENTS_KEY, symbol)
         pipeline.hmget(self._watch.meta_key, META_FIELDS)
         return _Answers(*pipeline.execute(raise_on_error=False))
@@ -117,6 +118,10 @@ def _read(raw: Any, decode: Callable[[Any, str], T | None], name: str, key: str)
         return decode(raw, name)
     except Unreadable as fault:
         return fault
+
+
+def _baseline(raw: RawHash, _name: str) -> Baseline | None:
+    return position.decode_baseline(raw)
 
 
 def _instrument(raw: object | None, symbol: str) -> universe.Instrument | None:

@@ -16,7 +16,7 @@ from microservices.position_state_brain import ledger, metrics
 from microservices.position_state_brain.board import KnownSymbols
 from microservices.position_state_brain.books import NO_ROW, BookedRow, Books, InstrumentBook
 from microservices.position_state_brain.committing import LeaseLost
-from microservices.position_state_brain.ledger import Adoption, Agreed, Drift, Settlement, Unsettled
+from microservices.position_state_brain.ledger import Adoption, Agreed, Drift, DriftCause, Settlement, Unsettled
 from microservices.position_state_brain.snapshot import AccountView, SymbolPosition
 from microservices.runtime import Clock, LuaScript
 
@@ -27,9 +27,9 @@ BASELINE = LuaScript.load(__package__, "baseline.lua")
 HOLD = LuaScript.load(__package__, "hold.lua")
 FIRST_START = "first start on paper"
 BRAIN = "brain"
-NO_BASELINE = (
-    "the account was never adopted, and opens are denied: run ops/reconcile_position.sh --all --adopt-exchange"
-)
+UNTRADED = "untraded"
+"""Under which the alarm for delisted positions is remembered; no symbol is spelt like it."""
+NO_BASELINE = "opens are denied: run ops/reconcile_position.sh --all --adopt-exchange"
 
 
 class Reconciler:
@@ -70,41 +70,53 @@ class Reconciler:
             LeaseLost: another instance is the brain.
             redis.exceptions.RedisError: Redis did not answer.
         """
-        if books.request_all is not None or (not books.has_baseline and self._mode is Mode.PAPER):
+        if books.request_all is not None or (books.baseline is None and self._mode is Mode.PAPER):
             self._adopt_all(view, books)
             return
         if not books.has_baseline:
-            self._say("", NO_BASELINE)
+            self._say("", f"{books.baseline or 'the account was never adopted'}: {NO_BASELINE}")
             return
         for symbol in books.ledger:
             self._reconcile(symbol, view, books, instruments)
+        self._show_untraded(view, instruments)
         for symbol, who in books.requests.items():
             self._adopt_as_asked(symbol, who, view, books, instruments)
 
     def _reconcile(self, symbol: str, view: AccountView, books: Books, instruments: InstrumentBook) -> None:
         booked, held = books.ledger[symbol], view.rows.get(symbol)
         if isinstance(booked.row, Unreadable):
-            self._say(symbol, f"{booked.row}: opens of {symbol} are denied until an operator adopts its position")
+            until = f"until ops/reconcile_position.sh --symbol {symbol} --adopt-exchange"
+            self._hold(symbol, DriftCause.LEDGER_UNREADABLE, f"{booked.row}, {until}")
             return
         if held is None:
             if booked.amount:
-                self._say(symbol, f"{symbol}: the exchange names no position any more, our ledger {booked.amount}")
+                gone = f"the exchange names no position any more, our ledger {plain(booked.amount)}"
+                self._hold(symbol, DriftCause.NOT_ON_EXCHANGE, gone)
+            else:
+                self._end_hold(symbol, books)
             return
         metrics.show_position(symbol, held.position_amt, booked.amount)
-        settlement = self._count_flat(symbol, booked, held, _settlement(symbol, held, books))
+        settlement = self._count_flat(symbol, booked, view, _settlement(symbol, held, books))
         step = instruments.step(symbol)
         found = ledger.reconcile(held.position_amt, booked.row, settlement, step, self._tolerance_pct)
         if isinstance(found, Unsettled):
             return
         metrics.show_drift(symbol, held.position_amt - booked.amount)
         if isinstance(found, Drift):
-            self._hold(symbol, found, held.position_amt, booked.amount)
+            what = f"drift, exchange {plain(held.position_amt)}, ledger {plain(booked.amount)}"
+            self._hold(symbol, found.cause, what)
         elif isinstance(found, Agreed) or self._adopt(symbol, booked, held.position_amt, found.why, by=BRAIN):
             self._end_hold(symbol, books)
 
-    def _count_flat(self, symbol: str, booked: BookedRow, held: SymbolPosition, settlement: Settlement) -> Settlement:
-        """Count in how many settled answers in a row a position that we hold was flat."""
-        counts = held.position_amt.is_zero() and booked.amount and ledger.is_settled(booked.readable, settlement)
+    def _count_flat(self, symbol: str, booked: BookedRow, view: AccountView, settlement: Settlement) -> Settlement:
+        """Count in how many settled answers in a row a position that we hold was flat.
+
+        The first one in which it has vanished counts too, although nothing is decided on it: the row is the old one.
+        """
+        held = view.rows[symbol]
+        is_flat = held.position_amt.is_zero() or not held.confirmed
+        newest = msgspec.structs.replace(settlement, confirmed=True, snapshot_ts_ms=view.ts_ms)
+        counts = is_flat and booked.amount and ledger.is_settled(booked.readable, newest)
         flat_answers = self._flat_answers.pop(symbol, 0) + 1 if counts else 0
         if flat_answers:
             self._flat_answers[symbol] = flat_answers
@@ -204,13 +216,22 @@ class Reconciler:
         else:
             self._say("", f"account not adopted yet: {outcome}")
 
-    def _hold(self, symbol: str, drift: Drift, exchange_amt: Decimal, ours: Decimal) -> None:
-        hold = f"{control.HOLD_OF_BRAIN_PREFIX}{drift.cause}"
+    def _hold(self, symbol: str, cause: DriftCause, what: str) -> None:
+        hold = f"{control.HOLD_OF_BRAIN_PREFIX}{cause}"
         outcome = self._call_hold(symbol, hold)
         self._known.add(held={symbol})
-        what = f"exchange {plain(exchange_amt)}, ledger {plain(ours)}"
         effect = f"hold {hold} set" if outcome == "set" else "a hold is there"
-        self._say(symbol, f"{symbol}: drift, {what} ({drift.cause}): {effect}, opens are denied", key=hold + what)
+        self._say(symbol, f"{symbol}: {what} ({cause}): {effect}, opens are denied", key=hold + what)
+
+    def _show_untraded(self, view: AccountView, instruments: InstrumentBook) -> None:
+        """Alarm for positions in symbols that are not traded any more: they can be closed, if at all, never grow."""
+        held = {symbol for symbol, row in view.rows.items() if not row.position_amt.is_zero()}
+        untraded = sorted(symbol for symbol in held if instruments.is_delisted(symbol))
+        metrics.show_untraded(len(untraded))
+        if untraded:
+            self._say(UNTRADED, f"positions in symbols that are not traded any more: {', '.join(untraded)}: close them")
+        else:
+            self._said.pop(UNTRADED, None)
 
     def _end_hold(self, symbol: str, books: Books) -> None:
         self._said.pop(symbol, None)

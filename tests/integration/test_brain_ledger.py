@@ -25,12 +25,6 @@ def world(redis_client: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return World(redis_client, tmp_path, monkeypatch).begin()
 
 
-def amount(world: World, symbol: str = SYMBOL) -> Decimal:
-    """What the ledger says of a symbol."""
-    row = world.ledger(symbol)
-    return D(0) if row is None else row.position_amt
-
-
 def sweep(world: World) -> None:
     """Let the ledger loop look at the marks once more."""
     world.clock.advance(1.0)
@@ -73,7 +67,7 @@ def test_what_was_not_executed_ends_the_mark_and_nothing_else(world: World) -> N
     world.answer()
     world.ended(entry_id, plan_id="p1", executed=False, quantity=D(0), error="permit_timeout")
     world.brain.ledger.tick()
-    assert (world.mark(), amount(world)) == (None, D(0))
+    assert (world.mark(), world.booked()) == (None, D(0))
     world.open("p2")
     assert world.answer() == [("p2", "allowed")]
 
@@ -87,7 +81,7 @@ def test_many_results_are_applied_in_their_order_each_once(world: World, monkeyp
         world.brain.ledger.tick()
         if round_ % 2:
             world.restart()
-    assert amount(world) == D("-0.5")
+    assert world.booked() == D("-0.5")
 
 
 def test_a_lost_cursor_costs_nothing(world: World) -> None:
@@ -105,8 +99,8 @@ def test_a_lost_cursor_costs_nothing(world: World) -> None:
         newest = world.ended("9-1", symbol="ETHUSDT")
         world.brain.ledger.tick()
         assert world.redis.get(position.LEDGER_CURSOR_KEY) == newest.encode()
-    assert amount(world) == D("0.03")
-    assert amount(world, "ETHUSDT") == D("0.03")
+    assert world.booked() == D("0.03")
+    assert world.booked("ETHUSDT") == D("0.03")
 
 
 def test_a_row_that_changed_meanwhile_is_read_again(world: World) -> None:
@@ -121,9 +115,9 @@ def test_a_row_that_changed_meanwhile_is_read_again(world: World) -> None:
 
     world.brain.ledger._row_after = adopted_meanwhile  # type: ignore[method-assign, assignment] # a race, made to happen
     world.brain.ledger.tick()
-    assert amount(world) == D("0.5")
+    assert world.booked() == D("0.5")
     world.brain.ledger.tick()
-    assert amount(world) == D("0.51")
+    assert world.booked() == D("0.51")
 
 
 def test_without_the_lease_nothing_is_applied(world: World) -> None:
@@ -132,11 +126,11 @@ def test_without_the_lease_nothing_is_applied(world: World) -> None:
     lease = world.redis.getdel(position.LEASE_KEY)
     with pytest.raises(LeaseLost):
         world.brain.ledger.tick()
-    assert amount(world) == 0
+    assert world.booked() == 0
     assert isinstance(lease, bytes)
     world.redis.set(position.LEASE_KEY, lease)
     world.brain.ledger.tick()
-    assert amount(world) == D("0.01")
+    assert world.booked() == D("0.01")
 
 
 def test_what_is_no_result_of_ours_is_passed_over_and_said(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -147,7 +141,7 @@ def test_what_is_no_result_of_ours_is_passed_over_and_said(world: World, caplog:
     world.redis.xadd(result.STREAM, result.encode(result_of(side=None)))
     newest = world.ended("5-1")
     world.brain.ledger.tick()
-    assert amount(world) == D("0.01")
+    assert world.booked() == D("0.01")
     assert world.redis.get(position.LEDGER_CURSOR_KEY) == newest.encode()
     assert caplog.text.count("not applied to the ledger") == 4
 
@@ -162,7 +156,7 @@ def test_a_row_that_cannot_be_read_does_not_stop_the_others(world: World, broken
     world.ended("1-1")
     newest = world.ended("2-1", symbol="ETHUSDT")
     world.brain.ledger.tick()
-    assert amount(world, "ETHUSDT") == D("0.01")
+    assert world.booked("ETHUSDT") == D("0.01")
     assert world.redis.get(position.LEDGER_CURSOR_KEY) == newest.encode()
     world.open("p1")
     assert world.answer() == [("p1", "reconcile_required_qty_mismatch")]
@@ -202,7 +196,7 @@ def test_a_claim_that_expired_with_its_result_unread_does_not_free_the_symbol(wo
     world.restart()
     world.ended(entry_id, plan_id="p1")
     sweep(world)
-    assert (world.mark(), amount(world)) == (None, D("0.01"))
+    assert (world.mark(), world.booked()) == (None, D("0.01"))
 
 
 def test_a_mark_from_before_a_restart_is_found_and_ended(world: World) -> None:

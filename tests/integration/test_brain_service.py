@@ -16,12 +16,12 @@ import msgspec
 import pytest
 from redis import Redis
 
-from microservices.contracts import account, control, permit, plan, position, universe
+from microservices.contracts import account, control, hashes, permit, plan, position, universe
 from microservices.contracts.permit import Gate
 from microservices.exchange import Rejected, Unreachable
 from microservices.position_state_brain.service import build
 from microservices.runtime import Away, Context, LeaseHeld, Refused
-from tests.support.brain import INSTRUMENT, SYMBOL
+from tests.support.brain import BASELINE, INSTRUMENT, SYMBOL
 from tests.support.brain_world import ACCOUNT, World
 from tests.support.metrics import scraped
 from tests.support.paper import PaperExchange
@@ -172,7 +172,7 @@ def test_a_dry_run_evaluates_and_writes_no_permit_mark_or_ledger(
     """In a group of its own; snapshots are written, for whoever compares."""
     caplog.set_level(logging.INFO)
     world = World(redis_client, tmp_path, monkeypatch, p33_dry_run=True)
-    redis_client.hset(position.BASELINE_KEY, "adopted_at_ms", "1")
+    redis_client.hset(position.BASELINE_KEY, mapping=hashes.encode(BASELINE))
     world.begin()
     world.ended("1-1")
     world.open("p1")

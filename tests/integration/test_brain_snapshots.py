@@ -27,24 +27,10 @@ def world(redis_client: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return World(redis_client, tmp_path, monkeypatch).begin()
 
 
-def booked(world: World, symbol: str = SYMBOL) -> Decimal:
-    """What the ledger says of a symbol."""
-    row = world.ledger(symbol)
-    return D(0) if row is None else row.position_amt
-
-
-def holding(world: World, amount: str = "0.5", symbol: str = SYMBOL) -> None:
-    """Have a position that the ledger knows of; its fill is long past."""
-    world.exchange.positions[symbol] = amount
-    world.redis.hset(position.ledger_key(symbol), mapping={"position_amt": amount, "updated_at": "1"})
-    world.brain._known.add(ledger={symbol})
-    world.snapshot()
-
-
 def test_a_complete_answer_is_published(world: World) -> None:
     """The account's row, and the rows that are not flat, each to live a minute, dated by the request."""
     before_ms = world.now_ms()
-    holding(world, "-0.5")
+    world.holding("-0.5")
     account, row = world.account(), world.row()
     assert account is not None
     assert row is not None
@@ -60,7 +46,7 @@ def test_a_complete_answer_is_published(world: World) -> None:
 
 def test_a_position_that_our_own_fill_closed_is_flat_at_once(world: World) -> None:
     """Its row says so, for readers that have not seen the change."""
-    holding(world)
+    world.holding()
     world.redis.hset(position.ledger_key(SYMBOL), "position_amt", "0")
     world.exchange.positions[SYMBOL] = "0"
     world.snapshot()
@@ -125,7 +111,7 @@ def test_an_answer_that_fails_leaves_the_last_one_to_age(world: World, caplog: p
 )
 def test_an_incomplete_answer_changes_nothing(world: World, rows: list[object]) -> None:
     """Not the account, not a symbol, not the ledger (I-44)."""
-    holding(world)
+    world.holding()
     before = (world.account(), world.row(), world.ledger())
     world.exchange.rows = rows  # type: ignore[assignment] # rows of an answer
     world.snapshot()
@@ -183,7 +169,7 @@ def test_without_mark_prices_exits_go_on_and_opens_do_not(world: World) -> None:
     """An open's notional must be known; a position can be closed without."""
     world.exchange.price_error = AWAY
     world.restart()
-    holding(world)
+    world.holding()
     world.open("in", symbol="ETHUSDT")
     world.close("out")
     assert world.answer() == [("out", "allowed")]
@@ -193,18 +179,18 @@ def test_without_mark_prices_exits_go_on_and_opens_do_not(world: World) -> None:
 
 def test_a_vanished_position_is_looked_at_again_after_a_second(world: World) -> None:
     """Meanwhile nothing is decided on it; after the second answer it is gone from the ledger too, with an event."""
-    holding(world)
+    world.holding()
     world.exchange.positions[SYMBOL] = "0"
     world.snapshot()
     row = world.row()
     assert row is not None
-    assert (row.position_amt, booked(world)) == (D("0.5"), D("0.5"))
+    assert (row.position_amt, world.booked()) == (D("0.5"), D("0.5"))
     world.snapshot(after_s=1.0)
     row = world.row()
     assert row is not None
     assert row.position_amt == 0
     world.snapshot()
-    assert booked(world) == 0
+    assert world.booked() == 0
     event = world.events()[-1]
     assert (event.symbol, event.reason, event.plan_id, event.allow) == (SYMBOL, "ledger_adopted", "", False)
     assert "flat_in_two_answers" in event.context
@@ -221,10 +207,10 @@ def test_a_vanished_position_is_looked_at_again_after_a_second(world: World) -> 
 )
 def test_drift_has_a_hold_with_its_cause_until_it_ends(world: World, ours: str, theirs: str, cause: str) -> None:
     """By hand, by liquidation, by another program: opens stop, exits go on, and agreement ends it by itself."""
-    holding(world, ours)
+    world.holding(ours)
     world.exchange.positions[SYMBOL] = theirs
     world.snapshot()
-    assert (world.hold(), booked(world)) == (f"brain:{cause}", D(ours))
+    assert (world.hold(), world.booked()) == (f"brain:{cause}", D(ours))
     world.open("in", side=Side.BUY)
     world.close("out", side=Side.BUY if theirs.startswith("-") else Side.SELL)
     assert world.answer() == [("in", "reconcile_hold_active"), ("out", "allowed")]
@@ -258,16 +244,16 @@ def test_a_hold_from_before_a_restart_ends_with_agreement(world: World) -> None:
 
 def test_a_difference_within_the_tolerance_is_adopted_with_an_event(world: World) -> None:
     """Half a percent is rounding, not drift."""
-    holding(world)
+    world.holding()
     world.exchange.positions[SYMBOL] = "0.4975"
     world.snapshot()
-    assert (booked(world), world.hold()) == (D("0.4975"), None)
+    assert (world.booked(), world.hold()) == (D("0.4975"), None)
     assert "within_tolerance" in world.events()[-1].context
 
 
 def test_nothing_is_adopted_or_held_while_a_fill_may_be_on_its_way(world: World) -> None:
     """An open claim, an unread result, a fill of a moment ago: the next answer decides."""
-    holding(world)
+    world.holding()
     world.exchange.positions[SYMBOL] = "0.8"
     document = claim.encode_open(OpenClaim(SYMBOL, Action.OPEN, ClaimState.SENT)).decode()
     world.redis.hset(claim.OPEN_KEY, "p1", document)
@@ -280,7 +266,7 @@ def test_nothing_is_adopted_or_held_while_a_fill_may_be_on_its_way(world: World)
     world.brain.ledger.tick()
     world.exchange.positions[SYMBOL] = "0.9"
     world.snapshot()
-    assert (world.hold(), booked(world)) == (None, D("0.8"))
+    assert (world.hold(), world.booked()) == (None, D("0.8"))
     world.redis.hset(position.ledger_key(SYMBOL), "last_exec_ts_ms", world.now_ms() - 2_100)
     world.snapshot()
     assert world.hold() == "brain:exchange_above_ledger"
@@ -292,7 +278,7 @@ def test_an_operator_can_have_a_symbol_adopted(world: World) -> None:
     world.snapshot()
     world.redis.set(control.adopt_key(SYMBOL), "jana", ex=control.ADOPT_TTL_S)
     world.snapshot()
-    assert (booked(world), world.hold()) == (D("0.5"), None)
+    assert (world.booked(), world.hold()) == (D("0.5"), None)
     assert not world.redis.exists(control.adopt_key(SYMBOL))
     assert '"by":"jana"' in world.events()[-1].context
     world.open("p1")
@@ -310,12 +296,12 @@ def test_an_adoption_as_asked_mends_a_row_that_nobody_can_read(world: World, bro
     world.exchange.positions[SYMBOL] = "0.5"
     world.redis.set(control.adopt_key(SYMBOL), "jana")
     world.snapshot()
-    assert booked(world) == D("0.5")
+    assert world.booked() == D("0.5")
 
 
 def test_a_delisted_symbol_does_not_close_the_others(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """The exchange settles it and names it no more: it is unknown and said, and an operator can write it off."""
-    holding(world, "0.5", "ETHUSDT")
+    world.holding("0.5", "ETHUSDT")
     world.publish_universe(SYMBOL)
     world.redis.hdel(universe.INSTRUMENTS_KEY, "ETHUSDT")
     del world.exchange.positions["ETHUSDT"]
@@ -328,7 +314,7 @@ def test_a_delisted_symbol_does_not_close_the_others(world: World, caplog: pytes
     assert world.answer() == [("p1", "no_exchange_snapshot"), ("p2", "allowed")]
     world.redis.set(control.adopt_key("ETHUSDT"), "jana")
     world.snapshot()
-    assert booked(world, "ETHUSDT") == 0
+    assert world.booked("ETHUSDT") == 0
 
 
 def test_on_paper_the_first_start_adopts_the_account(
@@ -347,7 +333,7 @@ def test_on_paper_the_first_start_adopts_the_account(
     world.snapshot()
     baseline = hashes.decode(world.redis.hgetall(position.BASELINE_KEY), Baseline, position.BASELINE_KEY)
     assert (baseline.by, baseline.positions) == ("first start on paper", 1)
-    assert (booked(world), booked(world, "ETHUSDT")) == (D(0), D(-2))
+    assert (world.booked(), world.booked("ETHUSDT")) == (D(0), D(-2))
 
 
 def test_an_open_claim_keeps_the_account_from_being_adopted(
@@ -383,12 +369,12 @@ def test_elsewhere_an_operator_must_ask_for_the_adoption(
     world.snapshot()
     assert world.redis.hget(position.BASELINE_KEY, "by") == b"jana"
     assert not redis_client.exists(control.ADOPT_ALL_KEY)
-    assert booked(world) == D("0.5")
+    assert world.booked() == D("0.5")
 
 
 def test_a_warm_restart_changes_nothing(world: World) -> None:
     """The same account, the same books: no event, no hold, no adoption."""
-    holding(world)
+    world.holding()
     before = {key: world.redis.dump(key) for key in world.redis.scan_iter("quantum:position:ledger*")}
     events = len(world.events())
     world.restart()

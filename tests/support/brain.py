@@ -8,7 +8,7 @@ from microservices.contracts import plan
 from microservices.contracts.claim import ClaimState, OpenClaim
 from microservices.contracts.control import KillSwitch, Mode
 from microservices.contracts.plan import Action, Plan, Side
-from microservices.contracts.position import InflightMark, LedgerRow
+from microservices.contracts.position import Baseline, InflightMark, LedgerRow
 from microservices.contracts.result import Result
 from microservices.contracts.universe import Instrument
 from microservices.contracts.universe_reader import Allowlist, Tier
@@ -33,6 +33,10 @@ INSTRUMENT = Instrument(
     min_notional="5",
     onboard_epoch=0,
     delivery_epoch=4133404800,
+)
+
+BASELINE = Baseline(
+    adopted_at_ms=NOW_MS - 3_600_000, by="jana", snapshot_ts_ms=NOW_MS - 3_600_100, positions=0, result_id="0-0"
 )
 
 
@@ -102,7 +106,7 @@ def facts_of(position_amt: Decimal | str = "0", **changes: Any) -> Facts:
         "account": view_of(BTCUSDT=held(amount)),
         "kill_switch": KillSwitch.OFF,
         "ledger": LedgerRow(amount),
-        "has_baseline": True,
+        "baseline": BASELINE,
         "instrument": INSTRUMENT,
     }
     return Facts(**(fields | changes))

@@ -202,6 +202,18 @@ class World:
         """A symbol's ledger row."""
         return position.decode_ledger(self.redis.hgetall(position.ledger_key(symbol)), symbol)
 
+    def booked(self, symbol: str = SYMBOL) -> Decimal:
+        """What the ledger says of a symbol; 0 without a row."""
+        row = self.ledger(symbol)
+        return Decimal(0) if row is None else row.position_amt
+
+    def holding(self, amount: str = "0.5", symbol: str = SYMBOL) -> None:
+        """Have a position that the ledger knows of; its fill is long past."""
+        self.exchange.positions[symbol] = amount
+        self.redis.hset(position.ledger_key(symbol), mapping={"position_amt": amount, "updated_at": "1"})
+        self.brain._known.add(ledger={symbol})
+        self.snapshot()
+
     def account(self) -> AccountRow | None:
         """The account's row."""
         return position.decode_account(self.redis.hgetall(position.ACCOUNT_KEY))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from microservices.contracts.control import KillSwitch
 from microservices.contracts.fields import Unreadable
 from microservices.contracts.plan import Action, Plan, Side
-from microservices.contracts.position import LedgerRow, VerdictRow
+from microservices.contracts.position import Baseline, LedgerRow, VerdictRow
 from microservices.contracts.universe_reader import Allowlist, Tier
 from microservices.position_state_brain import ledger
 from microservices.position_state_brain.evaluation import evaluate
@@ -99,7 +99,7 @@ def cases(draw: st.DrawFn) -> tuple[Plan, Facts]:
         "mark": marks,
         "open_claims": claims,
         "ledger": st.one_of(st.none(), st.builds(LedgerRow, amounts, last_exec_ts_ms=executions_ms), agreeing, BROKEN),
-        "has_baseline": st.just(False),
+        "baseline": st.one_of(st.none(), BROKEN),
         "instrument": st.one_of(
             st.none(), BROKEN, asof.map(lambda seen: msgspec.structs.replace(INSTRUMENT, seen_epoch=seen))
         ),
@@ -141,7 +141,7 @@ def test_an_allow_is_never_above_the_position_nor_from_anything_doubtful(case: t
         assert facts.hold == Hold()
         assert facts.mark is None
         assert facts.open_claims == ()
-        assert facts.has_baseline
+        assert isinstance(facts.baseline, Baseline)
         assert last_exec_ms + limits.cooldown_ms <= facts.now_ms
         assert row.position_amt.is_zero() or (row.position_amt > 0) is (plan.side is Side.BUY)
 

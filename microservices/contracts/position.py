@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from enum import StrEnum
+from typing import TypeVar
 
 import msgspec
 
@@ -9,6 +10,8 @@ from microservices.contracts import hashes
 from microservices.contracts.control import Mode
 from microservices.contracts.fields import RawHash, Unreadable
 from microservices.contracts.plan import Action
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 ACCOUNT_KEY = "quantum:position:account"
 LEDGER_CURSOR_KEY = "quantum:position:ledger_cursor"
@@ -156,9 +159,7 @@ def decode_ledger(raw: RawHash, symbol: str) -> LedgerRow | None:
         Unreadable: it is there and not as the schema says.
     """
     row = hashes.decode_or_absent(raw, LedgerRow, ledger_key(symbol))
-    if row is not None and row.last_exec_ts_ms < 0:  # or a cooldown would be over before it began
-        raise Unreadable(ledger_key(symbol), f"last_exec_ts_ms is {row.last_exec_ts_ms}, expected 0 or above")
-    return row
+    return _not_before_the_epoch(row, "last_exec_ts_ms", ledger_key(symbol))
 
 
 def decode_baseline(raw: RawHash) -> Baseline | None:
@@ -167,7 +168,7 @@ def decode_baseline(raw: RawHash) -> Baseline | None:
     Raises:
         Unreadable: it is there and not as the schema says.
     """
-    return hashes.decode_or_absent(raw, Baseline, BASELINE_KEY)
+    return _not_before_the_epoch(hashes.decode_or_absent(raw, Baseline, BASELINE_KEY), "adopted_at_ms", BASELINE_KEY)
 
 
 def decode_inflight(raw: RawHash, symbol: str) -> InflightMark | None:
@@ -195,3 +196,10 @@ def decode_status(raw: RawHash) -> BrainStatus | None:
         Unreadable: it is there and not as the schema says.
     """
     return hashes.decode_or_absent(raw, BrainStatus, STATUS_KEY)
+
+
+def _not_before_the_epoch(row: S | None, name: str, what: str) -> S | None:
+    """Refuse a negative date: a cooldown that is counted from one would be over before it began."""
+    if row is not None and getattr(row, name) < 0:
+        raise Unreadable(what, f"{name} is {getattr(row, name)}, expected 0 or above")
+    return row

@@ -1,6 +1,7 @@
 """Keeps the mark prices of all symbols, for opens: the account's own answer has none for symbols that are flat."""
 
 import logging
+from collections import Counter
 
 import msgspec
 
@@ -35,7 +36,7 @@ class MarkPrices:
         return self._clock.monotonic() >= self._due_s
 
     def refresh(self, requested_ms: int) -> None:
-        """Ask; without an answer the prices before stay, and age.
+        """Ask; without an answer the prices before stay, and age. A symbol with two prices has none.
 
         Args:
             requested_ms: now, on Redis's clock.
@@ -49,7 +50,8 @@ class MarkPrices:
             self._fault = str(error)
             return
         self._fault = ""
-        prices = {row.symbol: row.mark_price for row in rows if row.mark_price > 0}
+        times_named = Counter(row.symbol for row in rows)
+        prices = {row.symbol: row.mark_price for row in rows if row.mark_price > 0 and times_named[row.symbol] == 1}
         view = self._board.view
         self._board.publish(
             msgspec.structs.replace(

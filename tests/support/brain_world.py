@@ -1,5 +1,6 @@
 """A whole brain on a real Redis beside an exchange that a test directs: no process, no socket, time moved by hand."""
 
+import json
 import time
 from collections.abc import Sequence
 from decimal import Decimal
@@ -16,6 +17,8 @@ from microservices.contracts.permit import Gate, PermitDocument, PermitEvent
 from microservices.contracts.position import AccountRow, InflightMark, LedgerRow, SnapshotRow
 from microservices.contracts.universe import Instrument, UniverseDocument, UniverseMeta
 from microservices.exchange import ExchangeError, PositionRow, PremiumIndex, SignedClient
+from microservices.exchange.answers import Answer, body_or_error
+from microservices.exchange.transport import Transport
 from microservices.position_state_brain import ledger_loop, permits
 from microservices.position_state_brain.service import Brain
 from microservices.position_state_brain.settings import Settings
@@ -24,6 +27,10 @@ from microservices.runtime.streams import entries_after
 from tests.support.brain import INSTRUMENT, SYMBOL, exit_fields, plan_fields, position_row, result_of
 from tests.support.clock import FakeClock
 
+POSITIONS_PATH = "/fapi/v2/positionRisk"
+PRICES_PATH = "/fapi/v1/premiumIndex"
+MODE_PATH = "/fapi/v1/positionSide/dual"
+BALANCE_PATH = "/fapi/v2/balance"
 ACCOUNT = "TestAlias"
 BASE_URL = "http://127.0.0.1:1"
 PRICE = Decimal(60_000)
@@ -80,6 +87,66 @@ class DirectedExchange:
         """Close nothing."""
 
 
+class WireExchange(DirectedExchange):
+    """Answers in bytes, read by the suite's own client as it reads the exchange; `bodies` puts any bytes in place.
+
+    `positions` and `hedge` say what it answers where `bodies` has nothing for the path.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bodies: dict[str, bytes] = {}
+        self._client = SignedClient(BASE_URL, Secret("k"), Secret("s"), clock=FakeClock())
+        self._client._transport = cast("Transport", self)
+
+    def send(
+        self, method: str, path: str, query: str = "", *, api_key: str = "", timeout_s: float | None = None
+    ) -> bytes:
+        """Answer a request with status 200."""
+        answer = Answer(200, {}, self.bodies.get(path, self._well(path)))
+        return body_or_error(f"{method} {path}", answer, now_s=0.0)
+
+    def position_rows(self) -> list[dict[str, object]]:
+        """What it says of the account where all is well."""
+        return [
+            {
+                "symbol": symbol, "positionAmt": str(amount), "entryPrice": "60000", "markPrice": str(PRICE),
+                "unRealizedProfit": "0", "leverage": "20", "positionSide": "BOTH", "updateTime": 0,
+            }
+            for symbol, amount in self.positions.items()
+        ]  # fmt: skip
+
+    def price_rows(self) -> list[dict[str, object]]:
+        """What it says of mark prices where all is well."""
+        return [{"symbol": symbol, "markPrice": str(PRICE), "time": 0} for symbol in self.positions]
+
+    def _well(self, path: str) -> bytes:
+        said = {
+            POSITIONS_PATH: self.position_rows(),
+            PRICES_PATH: self.price_rows(),
+            MODE_PATH: {"dualSidePosition": self.hedge},
+            BALANCE_PATH: [{"accountAlias": self.alias, "asset": "USDT", "balance": "1", "availableBalance": "1"}],
+        }
+        return json.dumps(said.get(path, {"serverTime": 0})).encode()
+
+    def position_risk(self, *, timeout_s: float | None = None) -> Sequence[PositionRow]:
+        """Read the positions."""
+        self.deadlines_s.append(timeout_s)
+        return self._client.position_risk(timeout_s=timeout_s)
+
+    def premium_index(self, symbol: str | None = None, *, timeout_s: float | None = None) -> list[PremiumIndex]:
+        """Read the mark prices."""
+        return self._client.premium_index(symbol, timeout_s=timeout_s)
+
+    def hedge_mode(self) -> bool:
+        """Read the position mode."""
+        return self._client.hedge_mode()
+
+    def account_alias(self) -> str:
+        """Read the account."""
+        return self._client.account_alias()
+
+
 def brain_settings(state_directory: Path, **changes: object) -> Settings:
     """Settings of a paper brain."""
     given: dict[str, object] = {
@@ -99,17 +166,23 @@ class World:
         redis: an empty Redis.
         state_directory: for the lock file.
         monkeypatch: takes the waits for empty streams away.
+        exchange: by default one that takes no detour over bytes.
         settings: what differs from the defaults.
     """
 
     def __init__(
-        self, redis: Redis, state_directory: Path, monkeypatch: pytest.MonkeyPatch, **settings: object
+        self,
+        redis: Redis,
+        state_directory: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        exchange: DirectedExchange | None = None,
+        **settings: object,
     ) -> None:
         monkeypatch.setattr(permits, "IDLE_BLOCK_MS", 0)
         monkeypatch.setattr(ledger_loop, "BLOCK_MS", None)
         self.redis = redis
         self.clock = FakeClock(time.time())
-        self.exchange = DirectedExchange()
+        self.exchange = exchange or DirectedExchange()
         self.settings = brain_settings(state_directory, **settings)
         self.brain = self.another_brain()
 

@@ -1,14 +1,25 @@
-"""Write the pages of docs/ that the code is the source of. A test fails where a page and the code disagree.
+"""Write the pages of docs/ that the code is the source of, and the parts of others that it is.
+
+A test fails where a page and the code disagree. A part stands between `<!-- generated:NAME -->` and
+`<!-- /generated -->`.
 
 Usage: python -m ops.generate_docs          writes the pages
        python -m ops.generate_docs --check  exits 1 and names the pages that are not as the code says
 """
 
+import re
 import sys
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 
+from prometheus_client import Metric
+from prometheus_client.metrics import MetricWrapperBase
+
+from microservices.contracts.advice import ADVICE
 from microservices.contracts.reason import Reason
+from microservices.position_state_brain import metrics
+from microservices.position_state_brain.evaluation import RULES
 from microservices.runtime.settings import settings_help
 
 ROOT = Path(__file__).parents[1]
@@ -25,19 +36,77 @@ SERVICES = {
 
 def reasons_page() -> str:
     """Write the table of reason codes."""
-    rows = "\n".join(f"| `{reason.value}` | {reason.line} |" for reason in Reason)
     return f"""# Reason codes
 
-Generated from `microservices/contracts/reason.py` by `python -m ops.generate_docs`.
+Generated from `microservices/contracts/reason.py` and `advice.py` by `python -m ops.generate_docs`. `S` stands for the
+symbol, `P` for the plan's id.
 
 What stands in `reason` of a permit event and in `error` of a result. Besides these an order that the exchange refused
 ends as `exchange_error_<digits>`, with the exchange's own code, and a plan that came as SKIP, BLOCKED or ERROR keeps
 its own first reason.
 
-| code | what it means |
-|---|---|
-{rows}
+{reasons_table(Reason)}
 """
+
+
+def reasons_table(reasons: Iterable[Reason]) -> str:
+    """Write reasons with their meaning and what an operator does about each."""
+    rows = [f"| `{reason.value}` | {reason.line} | {ADVICE[reason]} |" for reason in reasons]
+    return "\n".join(("| code | what it means | what to do |", "|---|---|---|", *rows))
+
+
+def evaluation_table() -> str:
+    """Write the order of the evaluation."""
+    rows = ["| # | what must hold | for | else |", "|---|---|---|---|"]
+    rows += ["| 1, 2 | plan id, symbol and decision are valid; of EXECUTE every field | all | `invalid_plan` |"]
+    for rule in RULES:
+        codes = " ".join(f"`{reason.value}`" for reason in rule.reasons)
+        rows.append(f"| {rule.row} | {rule.demand} | {rule.whom.value} | {codes} |")
+    return "\n".join(rows)
+
+
+def brains_reasons() -> list[Reason]:
+    """Name the reasons that the brain writes, in the order of its evaluation, each once."""
+    of_rules = (reason for rule in RULES for reason in rule.reasons)
+    besides = (Reason.ALLOWED, Reason.DISPLACED_BY_EXIT, Reason.PLAN_ENDED, Reason.LEDGER_ADOPTED)
+    return list(dict.fromkeys((Reason.INVALID_PLAN, *of_rules, *besides)))
+
+
+def metrics_table() -> str:
+    """Write what the brain measures."""
+    found = [value.describe() for value in vars(metrics).values() if isinstance(value, MetricWrapperBase)]
+    described: list[Metric] = [metric for several in found for metric in several]
+    rows = [f"| `{_served_name(metric)}` | {metric.type} | {metric.documentation} |" for metric in described]
+    return "\n".join(("| metric | type | what it says |", "|---|---|---|", *rows))
+
+
+def _served_name(metric: Metric) -> str:
+    """Name a metric as it is scraped: counters end in `_total` there."""
+    return f"{metric.name}_total" if metric.type == "counter" else str(metric.name)
+
+
+def permits_page() -> str:
+    """Put the generated parts into the page that a person wrote."""
+    parts = {"evaluation": evaluation_table(), "reasons": reasons_table(brains_reasons()), "metrics": metrics_table()}
+    return with_parts((ROOT / "docs" / "permits.md").read_text(), parts)
+
+
+def with_parts(page: str, parts: dict[str, str]) -> str:
+    """Replace the generated parts of a page; one that the page lacks, or nobody writes, is an error.
+
+    Raises:
+        ValueError: the page's parts are not these.
+    """
+    found = re.findall(r"^<!-- generated:(\w+) -->$", page, re.MULTILINE)
+    if sorted(found) != sorted(parts):
+        raise ValueError(f"the page has the parts {', '.join(found)}, written are {', '.join(parts)}")
+
+    def replaced(match: re.Match[str]) -> str:
+        return f"{match[1]}\n{parts[match[2]]}\n{match[3]}"
+
+    return re.sub(
+        r"^(<!-- generated:(\w+) -->)\n.*?^(<!-- /generated -->)$", replaced, page, flags=re.MULTILINE | re.DOTALL
+    )
 
 
 def settings_page() -> str:
@@ -60,7 +129,12 @@ read first from a file of the variable's name in `CREDENTIALS_DIRECTORY`. `--che
 
 def pages() -> dict[Path, str]:
     """Give every generated page with its content."""
-    return {ROOT / "docs" / "reasons.md": reasons_page(), ROOT / "docs" / "settings.md": settings_page()}
+    docs = ROOT / "docs"
+    return {
+        docs / "reasons.md": reasons_page(),
+        docs / "settings.md": settings_page(),
+        docs / "permits.md": permits_page(),
+    }
 
 
 def main() -> int:

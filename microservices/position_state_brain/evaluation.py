@@ -1,110 +1,159 @@
 """Decide on one plan: the checks of the permit chain, in their order, the first failure denies. Pure.
 
-The two tables at the end are the order; each check's number is its row in the specification of the chain. Rows 1 and 2
-(is it a plan at all) are what makes a `Plan`; `deny_invalid` answers what is none.
+`RULES` is the order; each rule's number is its row in the specification of the chain, and docs/permits.md is written
+from here. Rows 1 and 2 (is it a plan at all) are what makes a `Plan`; `deny_invalid` answers what is none.
 """
 
 from collections.abc import Callable
-from decimal import Decimal
-from typing import Any
+from enum import Enum
+from typing import NamedTuple
 
-from microservices.contracts.fields import Unreadable, plain, stream_id
-from microservices.contracts.plan import Plan, Side
+from microservices.contracts.plan import Plan
 from microservices.contracts.reason import Reason
-from microservices.contracts.universe_reader import FUTURE_TOLERANCE_S, Tier
-from microservices.position_state_brain import ledger
-from microservices.position_state_brain.facts import Facts, Limits, readable
-from microservices.position_state_brain.ledger import Agreement
-from microservices.position_state_brain.quantity import Quantity, close_quantity, exact, open_quantity, rules_of
-from microservices.position_state_brain.snapshot import SymbolPosition
+from microservices.position_state_brain import checks
+from microservices.position_state_brain.checks import Case
+from microservices.position_state_brain.facts import Facts, Limits
 from microservices.position_state_brain.verdict import EVALUATION_ALONE, Allow, Deny, Verdict, Wait
 
-FUTURE_MS = FUTURE_TOLERANCE_S * 1000
-ENV_INSTRUMENT_MAX_AGE_S = 24 * 3600
-
-
-class Case:
-    """One plan with its facts, and what several checks need of them."""
-
-    def __init__(self, plan: Plan, facts: Facts, limits: Limits) -> None:
-        self.plan = plan
-        self.facts = facts
-        self.limits = limits
-        self.older_ms, self.newer_ms = sorted((int(plan.timestamp * 1000), stream_id(plan.entry_id, "entry id")[0]))
-        self.position: SymbolPosition | None = facts.account.rows.get(plan.symbol)
-        priced = facts.account.mark_price(plan.symbol)
-        self.mark_price = None if priced is None else priced[0]
-        self.mark_age_ms = 0 if priced is None else facts.now_ms - priced[1]
-        self.ledger = readable(facts.ledger) or ledger.NOTHING_HELD
-        instrument = readable(facts.instrument)
-        self.rules = None if instrument is None else rules_of(instrument)
-
-    @property
-    def position_amt(self) -> Decimal:
-        """The exchange's position, 0 where it is not known: only for checks behind the snapshot's."""
-        return Decimal(0) if self.position is None else self.position.position_amt
-
-    @property
-    def in_cooldown(self) -> bool:
-        """Whether the symbol was executed too short a time ago for an open."""
-        return self.facts.now_ms < self.ledger.last_exec_ts_ms + self.limits.cooldown_ms and self.has_executed
-
-    @property
-    def has_executed(self) -> bool:
-        """Whether a fill of ours is known."""
-        return self.ledger.last_exec_ts_ms > 0
-
-    @property
-    def snapshot_needed_from_ms(self) -> int:
-        """Before which time a snapshot may not yet show our own last fill.
-
-        An execution in the future says that the clock was set back, not when the fill was; it does not keep a position
-        from being closed. Opens are kept back by the cooldown.
-        """
-        settled_ms = self.ledger.last_exec_ts_ms + ledger.SETTLE_MS
-        if not self.has_executed or self.ledger.last_exec_ts_ms > self.facts.now_ms + FUTURE_MS:
-            return 0
-        return settled_ms
-
-    @property
-    def agreement(self) -> Agreement | None:
-        """How ledger and position compare; None where one of them is not known."""
-        if self.position is None or isinstance(self.facts.ledger, Unreadable):
-            return None
-        step = self.rules.step if self.rules else None
-        return ledger.agreement(
-            self.position.position_amt, self.ledger.position_amt, step, self.limits.qty_tolerance_pct
-        )
-
-    def deny(self, reason: Reason, **figures: Any) -> Deny:  # noqa: ANN401 - what JSON can hold
-        """Make a deny with all figures."""
-        return Deny(reason, self.context(**figures))
-
-    def context(self, **figures: Any) -> dict[str, Any]:  # noqa: ANN401 - what JSON can hold
-        """Give the figures, whichever are known, and those of the check that decides."""
-        known: dict[str, Any] = {
-            "mark_price": None if self.mark_price is None else plain(self.mark_price),
-            "mark_age_ms": None if self.mark_price is None else self.mark_age_ms,
-            "position_amt": None if self.position is None else plain(self.position.position_amt),
-            "snapshot_age_ms": None if self.position is None else self.facts.now_ms - self.position.ts_ms,
-            "ledger_amt": None if isinstance(self.facts.ledger, Unreadable) else plain(self.ledger.position_amt),
-            "ledger_agrees": None if self.agreement is None else self.agreement.is_close_enough,
-            "last_exec_age_ms": self.facts.now_ms - self.ledger.last_exec_ts_ms if self.has_executed else None,
-            "plan_age_ms": self.facts.now_ms - self.older_ms,
-            "allowlist_source": self.facts.allowlist.source.value,
-            "allowlist_age_s": self.facts.allowlist.age_s(self.facts.now_ms / 1000),
-        }
-        return known | figures
-
-
 Check = Callable[[Case], Deny | Wait | None]
+
+
+class For(Enum):
+    """Whom a rule is for; the value is the word of the documentation."""
+
+    ALL = "all"
+    OPENS = "opens"
+    EXITS = "exits"
+
+
+class Rule(NamedTuple):
+    """One row of the evaluation: what must hold, for whom, what it denies with, and the check itself."""
+
+    row: int
+    demand: str
+    whom: For
+    reasons: tuple[Reason, ...]
+    check: Check
+
+
+RULES = (
+    Rule(
+        3,
+        "the plan id has no verdict of another entry and no claim",
+        For.ALL,
+        (Reason.DUPLICATE_PLAN,),
+        checks.decided_once,
+    ),
+    Rule(
+        4,
+        "by the older of `timestamp` and entry id at most `P33_PLAN_MAX_AGE_S` old; neither over 5 s in the future",
+        For.ALL,
+        (Reason.PLAN_EXPIRED,),
+        checks.young_enough,
+    ),
+    Rule(
+        5,
+        "the kill switch is `off`; for an exit it is not `full_stop`",
+        For.ALL,
+        (Reason.KILL_SWITCH,),
+        checks.switched_on,
+    ),
+    Rule(
+        6,
+        "there is an allowlist from some source; for an exit not where `P33_EXIT_WITHOUT_ALLOWLIST`",
+        For.ALL,
+        (Reason.NO_ALLOWLIST,),
+        checks.any_allowlist,
+    ),
+    Rule(6, "the symbol is in it", For.OPENS, (Reason.NOT_IN_ALLOWLIST,), checks.listed),
+    Rule(
+        7,
+        "no hold lies on the symbol; for an exit none that begins with `all:`",
+        For.ALL,
+        (Reason.RECONCILE_HOLD_ACTIVE,),
+        checks.not_held,
+    ),
+    Rule(
+        8,
+        "a complete answer about the account, in one-way mode, at most `P33_STALE_THRESHOLD_SEC` old, and asked for 2 s"
+        " or more after the symbol's last execution; for an open a mark price as well. What needs a fresher answer"
+        " waits for it: an open 0.9 s, an exit 10 s",
+        For.ALL,
+        (Reason.NO_EXCHANGE_SNAPSHOT, Reason.STALE_EXCHANGE_STATE, Reason.HEDGE_MODE_UNSUPPORTED),
+        checks.position_known,
+    ),
+    Rule(
+        9,
+        "nothing of the symbol is permitted or claimed; for an exit no other exit (an unclaimed open gives way to it)",
+        For.ALL,
+        (Reason.PERMIT_OUTSTANDING,),
+        checks.nothing_outstanding,
+    ),
+    Rule(
+        10,
+        "`P33_COOLDOWN_SEC` since the symbol's last execution",
+        For.OPENS,
+        (Reason.COOLDOWN_IN_FLIGHT,),
+        checks.cooled_down,
+    ),
+    Rule(
+        11,
+        "the account was adopted, and our ledger agrees with the position in sign and, within `P33_QTY_TOLERANCE_PCT`"
+        " (at least one step), in size",
+        For.OPENS,
+        (
+            Reason.NO_BASELINE,
+            Reason.RECONCILE_REQUIRED_SIDE_MISMATCH,
+            Reason.RECONCILE_REQUIRED_QTY_MISMATCH,
+        ),
+        checks.ledger_agrees,
+    ),
+    Rule(
+        12,
+        "the instrument's rules are known, traded, and those of the list in force (tier env: at most 24 h old)",
+        For.OPENS,
+        (Reason.INSTRUMENT_UNKNOWN,),
+        checks.instrument_of_the_list,
+    ),
+    Rule(
+        12,
+        "the instrument's rules were ever seen",
+        For.EXITS,
+        (Reason.INSTRUMENT_UNKNOWN,),
+        checks.instrument_ever_seen,
+    ),
+    Rule(
+        13,
+        "not reduceOnly; no position on the other side; quantity, floored to the market step, and notional reach the"
+        " exchange's minimum",
+        For.OPENS,
+        (Reason.INVALID_PLAN, Reason.OPPOSITE_POSITION, Reason.BELOW_MINIMUM, Reason.INSTRUMENT_UNKNOWN),
+        checks.open_terms,
+    ),
+    Rule(
+        14,
+        "there is a position, the plan's side opposes it, and it is within one step of `expected_position` where given",
+        For.EXITS,
+        (Reason.NO_POSITION, Reason.SIDE_MISMATCH, Reason.POSITION_CHANGED),
+        checks.exit_terms,
+    ),
+    Rule(
+        15,
+        "what may be closed reaches the minimum quantity",
+        For.EXITS,
+        (Reason.DUST_POSITION,),
+        checks.exit_size,
+    ),
+)
+OPEN_RULES = tuple(rule for rule in RULES if rule.whom is not For.EXITS)
+EXIT_RULES = tuple(rule for rule in RULES if rule.whom is not For.OPENS)
 
 
 def evaluate(plan: Plan, facts: Facts, limits: Limits) -> Verdict:
     """Decide on a valid plan to EXECUTE."""
     case = Case(plan, facts, limits)
-    for check in EXIT_CHECKS if plan.is_exit else OPEN_CHECKS:
-        failed = check(case)
+    for rule in EXIT_RULES if plan.is_exit else OPEN_RULES:
+        failed = rule.check(case)
         if failed is not None:
             return failed
     return _allow(case)
@@ -120,211 +169,7 @@ def deny_duplicate(first_entry_id: str) -> Deny:
     return Deny(Reason.DUPLICATE_PLAN, {"mark_price": None, "first_entry_id": first_entry_id})
 
 
-def _once(case: Case) -> Deny | None:  # 3
-    verdict = case.facts.verdict
-    if isinstance(verdict, Unreadable):
-        return case.deny(Reason.DUPLICATE_PLAN, unreadable=str(verdict))
-    if verdict is not None and verdict.plan_entry_id != case.plan.entry_id:
-        return case.deny(Reason.DUPLICATE_PLAN, first_entry_id=verdict.plan_entry_id)
-    return case.deny(Reason.DUPLICATE_PLAN, claim=True) if case.facts.has_claim else None
-
-
-def _age(case: Case) -> Deny | None:  # 4
-    now_ms = case.facts.now_ms
-    if now_ms - case.older_ms > case.limits.plan_max_age_ms:
-        return case.deny(Reason.PLAN_EXPIRED)
-    return (
-        case.deny(Reason.PLAN_EXPIRED, future_ms=case.newer_ms - now_ms) if case.newer_ms > now_ms + FUTURE_MS else None
-    )
-
-
-def _kill_switch(case: Case) -> Deny | None:  # 5
-    switch = case.facts.kill_switch
-    stops = switch.stops_exits if case.plan.is_exit else switch.stops_opens
-    return case.deny(Reason.KILL_SWITCH, kill_switch=switch.value) if stops else None
-
-
-def _any_allowlist(case: Case) -> Deny | None:  # 6
-    if case.facts.allowlist.source is not Tier.NONE or (case.plan.is_exit and case.limits.exit_without_allowlist):
-        return None
-    return case.deny(Reason.NO_ALLOWLIST, refused=list(case.facts.allowlist.refused))
-
-
-def _listed(case: Case) -> Deny | None:  # 6
-    is_listed = case.plan.symbol in case.facts.allowlist.symbols
-    return None if is_listed else case.deny(Reason.NOT_IN_ALLOWLIST)
-
-
-def _hold(case: Case) -> Deny | None:  # 7
-    hold = case.facts.hold
-    return case.deny(Reason.RECONCILE_HOLD_ACTIVE, hold=hold.text) if hold.stops(is_exit=case.plan.is_exit) else None
-
-
-def _snapshot(case: Case) -> Deny | Wait | None:  # 8
-    if case.facts.account.one_way is False:
-        return case.deny(Reason.HEDGE_MODE_UNSUPPORTED)
-    is_fresh = _is_fresh(case, case.facts.account.ts_ms)
-    if case.position is None or case.facts.account.one_way is None:
-        missing = case.deny(Reason.NO_EXCHANGE_SNAPSHOT)
-        return missing if is_fresh and case.facts.account.one_way else _wait(case, missing)
-    if not (_is_fresh(case, case.position.ts_ms) and case.position.confirmed):
-        return _wait(case, case.deny(Reason.STALE_EXCHANGE_STATE, confirmed=case.position.confirmed))
-    has_mark_price = case.mark_price is not None and 0 <= case.mark_age_ms <= case.limits.snapshot_max_age_ms
-    if not (case.plan.is_exit or has_mark_price):
-        return _wait(case, case.deny(Reason.NO_EXCHANGE_SNAPSHOT, why="no mark price"))
-    return None
-
-
-def _is_fresh(case: Case, ts_ms: int) -> bool:
-    """Whether a request at this time is young enough, not of the future, and late enough to show our last fill."""
-    age_ms = case.facts.now_ms - ts_ms
-    return 0 <= age_ms <= case.limits.snapshot_max_age_ms and ts_ms >= case.snapshot_needed_from_ms
-
-
-def _wait(case: Case, otherwise: Deny) -> Wait | None:
-    """Wait, but for an open that the cooldown refuses whatever the snapshot says: that one goes on to its refusal."""
-    if case.in_cooldown and not case.plan.is_exit:
-        return None
-    return Wait(case.snapshot_needed_from_ms, otherwise)
-
-
-def _nothing_outstanding(case: Case) -> Deny | None:  # 9
-    """An open waits for everything of its symbol, an exit only for another exit."""
-    mark, claims, stopped_by_opens = case.facts.mark, case.facts.open_claims, not case.plan.is_exit
-    if isinstance(mark, Unreadable):
-        return case.deny(Reason.PERMIT_OUTSTANDING, unreadable=str(mark))
-    if isinstance(claims, Unreadable):
-        return case.deny(Reason.PERMIT_OUTSTANDING, unreadable=str(claims))
-    if mark is not None and (stopped_by_opens or mark.action.is_exit):
-        return case.deny(Reason.PERMIT_OUTSTANDING, outstanding_plan_id=mark.plan_id)
-    in_the_way = sum(1 for claim in claims if stopped_by_opens or claim.action.is_exit)
-    return case.deny(Reason.PERMIT_OUTSTANDING, open_claims=in_the_way) if in_the_way else None
-
-
-def _cooldown(case: Case) -> Deny | None:  # 10
-    if not case.in_cooldown:
-        return None
-    left_ms = case.ledger.last_exec_ts_ms + case.limits.cooldown_ms - case.facts.now_ms
-    return case.deny(Reason.COOLDOWN_IN_FLIGHT, left_ms=left_ms)
-
-
-def _ledger(case: Case) -> Deny | None:  # 11
-    if isinstance(case.facts.baseline, Unreadable):
-        return case.deny(Reason.NO_BASELINE, unreadable=str(case.facts.baseline))
-    if case.facts.baseline is None:
-        return case.deny(Reason.NO_BASELINE)
-    if isinstance(case.facts.ledger, Unreadable):
-        return case.deny(Reason.RECONCILE_REQUIRED_QTY_MISMATCH, unreadable=str(case.facts.ledger))
-    if case.agreement is Agreement.OTHER_SIDE:
-        return case.deny(Reason.RECONCILE_REQUIRED_SIDE_MISMATCH)
-    agrees = case.agreement is not None and case.agreement.is_close_enough
-    return None if agrees else case.deny(Reason.RECONCILE_REQUIRED_QTY_MISMATCH)
-
-
-def _instrument_ever_seen(case: Case) -> Deny | None:  # 12
-    if isinstance(case.facts.instrument, Unreadable):
-        return case.deny(Reason.INSTRUMENT_UNKNOWN, unreadable=str(case.facts.instrument))
-    return case.deny(Reason.INSTRUMENT_UNKNOWN) if case.rules is None else None
-
-
-def _instrument_of_the_list(case: Case) -> Deny | None:  # 12
-    instrument = readable(case.facts.instrument)
-    if instrument is None:
-        return _instrument_ever_seen(case)
-    asof_epoch = case.facts.allowlist.asof_epoch
-    age_s = case.facts.now_ms / 1000 - instrument.seen_epoch
-    if asof_epoch is None:
-        is_current = -FUTURE_TOLERANCE_S <= age_s <= ENV_INSTRUMENT_MAX_AGE_S
-    else:
-        is_current = instrument.seen_epoch == asof_epoch
-    if is_current and instrument.is_trading:
-        return None
-    return case.deny(
-        Reason.INSTRUMENT_UNKNOWN,
-        seen_epoch=instrument.seen_epoch,
-        asof_epoch=asof_epoch,
-        instrument_status=instrument.status,
-    )
-
-
-def _open_terms(case: Case) -> Deny | None:  # 13
-    if case.plan.reduce_only:
-        return case.deny(Reason.INVALID_PLAN, why="an OPEN that is reduceOnly")
-    if case.position_amt and (case.position_amt > 0) is not (case.plan.side is Side.BUY):
-        return case.deny(Reason.OPPOSITE_POSITION)
-    rules, quantity = case.rules, _quantity(case)
-    if rules is None or case.mark_price is None:
-        return case.deny(Reason.INSTRUMENT_UNKNOWN)
-    with exact():
-        notional = quantity.qty * case.mark_price
-    if quantity.qty <= 0 or quantity.qty < rules.min_qty or notional < rules.min_notional:
-        return case.deny(
-            Reason.BELOW_MINIMUM,
-            qty=plain(quantity.qty),
-            notional=plain(notional),
-            min_qty=plain(rules.min_qty),
-            min_notional=plain(rules.min_notional),
-        )
-    return None
-
-
-def _exit_terms(case: Case) -> Deny | None:  # 14
-    held = case.position_amt
-    if held.is_zero():
-        return case.deny(Reason.NO_POSITION)
-    if (held > 0) is (case.plan.side is Side.BUY):
-        return case.deny(Reason.SIDE_MISMATCH, side=case.plan.side.value)
-    expected = case.plan.expected_position
-    if expected is not None and case.rules is not None and abs(held - expected) > case.rules.step:
-        return case.deny(Reason.POSITION_CHANGED, expected_position=plain(expected))
-    return None
-
-
-def _exit_size(case: Case) -> Deny | None:  # 15
-    quantity = _quantity(case)
-    if case.rules is None or quantity.qty <= 0 or quantity.qty < case.rules.min_qty:
-        min_qty = None if case.rules is None else plain(case.rules.min_qty)
-        return case.deny(Reason.DUST_POSITION, qty=plain(quantity.qty), min_qty=min_qty)
-    return None
-
-
-def _quantity(case: Case) -> Quantity:
-    if case.rules is None:
-        return Quantity(Decimal(0), clamped_to_max_qty=False)
-    if case.plan.is_exit:
-        return close_quantity(case.position_amt, case.plan.action, case.plan.qty, case.rules)
-    return open_quantity(case.plan.qty, case.rules)
-
-
 def _allow(case: Case) -> Allow:
-    quantity = _quantity(case)
+    quantity = checks.quantity_of(case)
     clamped = {"clamped_to_max_qty": True} if quantity.clamped_to_max_qty else {}
     return Allow(case.plan, quantity.qty, case.context(**clamped), made_by=EVALUATION_ALONE)
-
-
-OPEN_CHECKS: tuple[Check, ...] = (
-    _once,
-    _age,
-    _kill_switch,
-    _any_allowlist,
-    _listed,
-    _hold,
-    _snapshot,
-    _nothing_outstanding,
-    _cooldown,
-    _ledger,
-    _instrument_of_the_list,
-    _open_terms,
-)
-EXIT_CHECKS: tuple[Check, ...] = (
-    _once,
-    _age,
-    _kill_switch,
-    _any_allowlist,
-    _hold,
-    _snapshot,
-    _nothing_outstanding,
-    _instrument_ever_seen,
-    _exit_terms,
-    _exit_size,
-)

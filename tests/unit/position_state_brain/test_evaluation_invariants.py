@@ -13,7 +13,8 @@ from microservices.contracts.plan import Action, Plan, Side
 from microservices.contracts.position import Baseline, LedgerRow, VerdictRow
 from microservices.contracts.universe_reader import Allowlist, Tier
 from microservices.position_state_brain import ledger
-from microservices.position_state_brain.evaluation import evaluate
+from microservices.position_state_brain.checks import Case
+from microservices.position_state_brain.evaluation import EXIT_RULES, OPEN_RULES, evaluate
 from microservices.position_state_brain.facts import Facts, Hold, Limits
 from microservices.position_state_brain.snapshot import AccountView
 from microservices.position_state_brain.verdict import Allow, Deny, Wait
@@ -173,3 +174,16 @@ def test_a_fresher_snapshot_is_all_that_a_waiting_plan_needs(case: tuple[Plan, F
     )  # fmt: skip
     later = msgspec.structs.replace(facts, now_ms=asked_ms + 10, account=fresh)
     assert not isinstance(evaluate(plan, later, Limits()), Wait)
+
+
+@given(cases())
+@settings(max_examples=300, deadline=None)
+def test_a_deny_names_a_reason_of_the_rule_that_failed(case: tuple[Plan, Facts]) -> None:
+    """The table of the documentation is written from the rules: none denies with a reason that it does not list."""
+    plan, facts = case
+    for rule in EXIT_RULES if plan.is_exit else OPEN_RULES:
+        failed = rule.check(Case(plan, facts, Limits()))
+        if failed is not None:
+            denied = failed.otherwise if isinstance(failed, Wait) else failed
+            assert denied.reason in rule.reasons
+            return

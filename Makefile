@@ -27,8 +27,8 @@ test: lint ## everything, set-up included
 check: lint ## the fast part: lint, types, unit tests
 	@$(PY) -m pytest -n 2 tests/unit -m 'not slow'
 
-soak: setup  ## the exactly-once tests ten times larger, some minutes long [TIMES=10]
-	@QUANTUM_SOAK=$(or $(TIMES),10) $(PY) -m pytest -m soak tests/integration
+soak: setup  ## the heaviest tests ten times larger, drawn anew, some minutes long [TIMES=10]
+	@QUANTUM_SOAK=$(or $(TIMES),10) $(PY) -m pytest -m soak tests
 
 bench: setup  ## benchmarks: figures and ratios side by side, never a verdict
 	@$(PY) -m tests.benchmarks

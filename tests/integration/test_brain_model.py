@@ -14,7 +14,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -37,6 +36,7 @@ from microservices.position_state_brain import ledger
 from microservices.runtime.streams import entries_after
 from tests.support.brain import result_of
 from tests.support.brain_world import World
+from tests.support.scale import model_settings
 
 D = Decimal
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
@@ -201,6 +201,28 @@ class Chain(RuleBasedStateMachine):
         self.disturbances += is_away
         self.world.exchange.error = Unreachable("GET /fapi/v2/positionRisk", "gone", sent=True) if is_away else None
 
+    @rule(seconds=st.sampled_from([-3_600.0, -1.0, 1.0, 3_600.0]))
+    def set_the_clock(self, seconds: float) -> None:
+        """The brain's own clock is set; what decides is Redis's."""
+        self.world.clock.step(seconds)
+
+    @rule(symbol=symbols, is_exit=st.booleans())
+    def plan_three_at_once(self, symbol: str, *, is_exit: bool) -> None:
+        """Three of one kind within an order's latency, read in one batch or one after the other."""
+        held = D(self.world.exchange.positions[symbol])
+        before = len(self.world.events())
+        plan_ids = []
+        for number in range(3):
+            if is_exit:
+                self.plan_an_exit(symbol, Action.PARTIAL_25)
+            else:
+                self.plan_an_open(symbol, Side.BUY if held >= 0 else Side.SELL, D("0.01"))
+            plan_ids.append(list(self.plans)[-1])
+            if number:
+                self.world.brain.permits.tick()
+        said = self.world.events()[before:]
+        assert sum(event.allow and event.plan_id in plan_ids for event in said) <= 1
+
     @rule()
     def restart(self) -> None:
         """The brain dies and is started again."""
@@ -300,8 +322,6 @@ def test_the_chain_keeps_its_promises_in_any_order_of_events(
     reasons = Counter[str]()
     run_state_machine_as_test(
         lambda: Chain(redis_client, tmp_path, monkeypatch, reasons),  # type: ignore[arg-type] # called without arguments
-        settings=settings(
-            max_examples=50, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=model_settings(examples=50, steps=50),
     )
     assert reasons[Reason.ALLOWED] > 0, reasons

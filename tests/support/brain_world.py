@@ -87,17 +87,42 @@ class DirectedExchange:
         """Close nothing."""
 
 
-class WireExchange(DirectedExchange):
-    """Answers in bytes, read by the suite's own client as it reads the exchange; `bodies` puts any bytes in place.
+class ReadExchange(DirectedExchange):
+    """Is read by the suite's own client, as the exchange is.
 
-    `positions` and `hedge` say what it answers where `bodies` has nothing for the path.
+    Args:
+        client: reads it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, client: SignedClient) -> None:
         super().__init__()
+        self.client = client
+
+    def position_risk(self, *, timeout_s: float | None = None) -> Sequence[PositionRow]:
+        """Read the positions."""
+        self.deadlines_s.append(timeout_s)
+        return self.client.position_risk(timeout_s=timeout_s)
+
+    def premium_index(self, symbol: str | None = None, *, timeout_s: float | None = None) -> list[PremiumIndex]:
+        """Read the mark prices."""
+        return self.client.premium_index(symbol, timeout_s=timeout_s)
+
+    def hedge_mode(self) -> bool:
+        """Read the position mode."""
+        return self.client.hedge_mode()
+
+    def account_alias(self) -> str:
+        """Read the account."""
+        return self.client.account_alias()
+
+
+class WireExchange(ReadExchange):
+    """Answers in bytes; `bodies` puts any bytes in place of what `positions` and `hedge` say."""
+
+    def __init__(self) -> None:
+        super().__init__(SignedClient(BASE_URL, Secret("k"), Secret("s"), clock=FakeClock()))
         self.bodies: dict[str, bytes] = {}
-        self._client = SignedClient(BASE_URL, Secret("k"), Secret("s"), clock=FakeClock())
-        self._client._transport = cast("Transport", self)
+        self.client._transport = cast("Transport", self)
 
     def send(
         self, method: str, path: str, query: str = "", *, api_key: str = "", timeout_s: float | None = None
@@ -128,23 +153,6 @@ class WireExchange(DirectedExchange):
             BALANCE_PATH: [{"accountAlias": self.alias, "asset": "USDT", "balance": "1", "availableBalance": "1"}],
         }
         return json.dumps(said.get(path, {"serverTime": 0})).encode()
-
-    def position_risk(self, *, timeout_s: float | None = None) -> Sequence[PositionRow]:
-        """Read the positions."""
-        self.deadlines_s.append(timeout_s)
-        return self._client.position_risk(timeout_s=timeout_s)
-
-    def premium_index(self, symbol: str | None = None, *, timeout_s: float | None = None) -> list[PremiumIndex]:
-        """Read the mark prices."""
-        return self._client.premium_index(symbol, timeout_s=timeout_s)
-
-    def hedge_mode(self) -> bool:
-        """Read the position mode."""
-        return self._client.hedge_mode()
-
-    def account_alias(self) -> str:
-        """Read the account."""
-        return self._client.account_alias()
 
 
 def brain_settings(state_directory: Path, **changes: object) -> Settings:

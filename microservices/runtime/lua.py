@@ -31,13 +31,19 @@ class LuaScript:
         self.sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
     @classmethod
-    def load(cls, package: str, name: str) -> Self:
+    def load(cls, package: str, name: str, *, behind: str = "") -> Self:
         """Read a script from the files of a package, as `LuaScript.load(__package__, "commit.lua")`.
+
+        Args:
+            package: whose files.
+            name: the script's file.
+            behind: another file, put in front of it: functions that several scripts share.
 
         Raises:
             FileNotFoundError: the package has no file of that name.
         """
-        return cls(resources.files(package).joinpath(name).read_text(encoding="utf-8"), name)
+        files = [resources.files(package).joinpath(file) for file in (behind, name) if file]
+        return cls("".join(file.read_text(encoding="utf-8") for file in files), name)
 
     def __call__(self, redis: Commands, keys: Sequence[str | bytes] = (), args: Sequence[Argument] = ()) -> Any:  # noqa: ANN401 (an answer is whatever the script gives)
         """Run it and return its raw answer.

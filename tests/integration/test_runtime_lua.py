@@ -71,3 +71,13 @@ def test_a_script_is_read_from_its_package() -> None:
     assert "KEYS[1]" in script.source
     with pytest.raises(FileNotFoundError):
         LuaScript.load("microservices.runtime", "no_such.lua")
+
+
+def test_a_script_may_stand_behind_functions_that_others_use_too() -> None:
+    """Two scripts cannot disagree on what they share; together they have one digest."""
+    alone, behind = (
+        LuaScript.load("microservices.runtime", "lease_renew.lua", behind=file) for file in ("", "lease_release.lua")
+    )
+    before = LuaScript.load("microservices.runtime", "lease_release.lua")
+    assert (behind.source, behind.name) == (before.source + alone.source, alone.name)
+    assert behind.sha != alone.sha

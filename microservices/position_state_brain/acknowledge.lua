@@ -7,22 +7,19 @@
 -- ARGV[8]  reason                 ARGV[9]  context
 -- Returns {what, now in µs}: lease_lost (nothing written), not_ours (it was not pending), done; wrong_type is done
 -- without its event, because the stream of events is none.
-if redis.call('GET', KEYS[2]) ~= ARGV[3] then
+if not holds_lease(KEYS[2], ARGV[3]) then
   return {'lease_lost', 0}
 end
-local time = redis.call('TIME')
-local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local events = redis.call('TYPE', KEYS[3]).ok
+local at_us = now_us()
 if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) ~= 1 then
-  return {'not_ours', now_us}
+  return {'not_ours', at_us}
 end
 if ARGV[5] == '' then
-  return {'done', now_us}
+  return {'done', at_us}
 end
-if events ~= 'none' and events ~= 'stream' then
-  return {'wrong_type', now_us}
+if not one_of(KEYS[3], 'stream') then
+  return {'wrong_type', at_us}
 end
-redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[4], '*', 'gate', ARGV[5], 'plan_id', ARGV[6],
-  'plan_entry_id', ARGV[2], 'symbol', ARGV[7], 'allow', 'false', 'safe_qty', '0', 'reason', ARGV[8],
-  'context', ARGV[9], 'issued_at_ms', string.format('%.0f', math.floor(now_us / 1000)))
-return {'done', now_us}
+append_event(KEYS[3], ARGV[4], at_us, {gate = ARGV[5], plan_id = ARGV[6], plan_entry_id = ARGV[2], symbol = ARGV[7],
+  allow = 'false', safe_qty = '0', reason = ARGV[8], context = ARGV[9]})
+return {'done', at_us}

@@ -9,12 +9,8 @@
 -- ARGV[9]  reason of the event    ARGV[10] length of the event stream, about
 -- Returns lease_lost, claim_open, result_unread, moved, not_asked, wrong_type (nothing written), else done. The request
 -- is consumed with the adoption, and puts a row in place of whatever stands there.
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+if not holds_lease(KEYS[1], ARGV[1]) then
   return 'lease_lost'
-end
-local function one_of(key, wanted)
-  local found = redis.call('TYPE', key).ok
-  return found == 'none' or found == wanted
 end
 if not (one_of(KEYS[2], 'string') and one_of(KEYS[3], 'stream') and one_of(KEYS[4], 'hash')
   and (KEYS[7] or one_of(KEYS[5], 'hash')) and one_of(KEYS[6], 'stream')) then
@@ -43,9 +39,5 @@ if KEYS[7] then
   redis.call('DEL', KEYS[5])
 end
 redis.call('HSET', KEYS[5], 'position_amt', ARGV[6], 'last_result_id', cursor, 'updated_at', ARGV[7])
-local time = redis.call('TIME')
-local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-redis.call('XADD', KEYS[6], 'MAXLEN', '~', ARGV[10], '*', 'gate', ARGV[2], 'plan_id', '', 'plan_entry_id', '',
-  'symbol', ARGV[3], 'allow', 'false', 'safe_qty', '0', 'reason', ARGV[9], 'context', ARGV[8],
-  'issued_at_ms', string.format('%.0f', now_ms))
+append_event(KEYS[6], ARGV[10], now_us(), adoption(ARGV[2], ARGV[3], ARGV[9], ARGV[8]))
 return 'done'

@@ -12,12 +12,8 @@
 -- ARGV[12…] the new position_amt of each row
 -- Returns lease_lost, wrong_type, claim_open, result_too_new, not_asked, adopted_before (nothing written), else done.
 -- The request is consumed with the adoption. An unread result older than the snapshot by ARGV[11] is in it already.
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+if not holds_lease(KEYS[1], ARGV[1]) then
   return 'lease_lost'
-end
-local function one_of(key, wanted)
-  local found = redis.call('TYPE', key).ok
-  return found == 'none' or found == wanted
 end
 if not (one_of(KEYS[3], 'stream') and one_of(KEYS[4], 'hash') and one_of(KEYS[7], 'stream')) then
   return 'wrong_type'
@@ -25,7 +21,7 @@ end
 if redis.call('HLEN', KEYS[4]) > 0 then
   return 'claim_open'
 end
-local cursor = redis.call('TYPE', KEYS[2]).ok == 'string' and redis.call('GET', KEYS[2]) or '0-0'
+local cursor = kind(KEYS[2]) == 'string' and redis.call('GET', KEYS[2]) or '0-0'
 local newest = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)
 if newest[1] and newest[1][1] ~= cursor then
   local newest_ms = tonumber(string.match(newest[1][1], '^%d+'))
@@ -43,16 +39,14 @@ end
 if newest[1] then
   cursor = newest[1][1]
 end
-local time = redis.call('TIME')
-local now_ms = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
+local at_us = now_us()
 for index = 8, #KEYS do
   redis.call('DEL', KEYS[index])
   redis.call('HSET', KEYS[index], 'position_amt', ARGV[index + 4], 'last_result_id', cursor, 'updated_at', ARGV[6])
 end
 redis.call('SET', KEYS[2], cursor)
 redis.call('DEL', KEYS[5])
-redis.call('HSET', KEYS[5], 'adopted_at_ms', now_ms, 'by', ARGV[3], 'snapshot_ts_ms', ARGV[4], 'positions', ARGV[5],
+redis.call('HSET', KEYS[5], 'adopted_at_ms', whole(at_us / 1000), 'by', ARGV[3], 'snapshot_ts_ms', ARGV[4], 'positions', ARGV[5],
   'result_id', cursor)
-redis.call('XADD', KEYS[7], 'MAXLEN', '~', ARGV[10], '*', 'gate', ARGV[7], 'plan_id', '', 'plan_entry_id', '',
-  'symbol', '', 'allow', 'false', 'safe_qty', '0', 'reason', ARGV[8], 'context', ARGV[9], 'issued_at_ms', now_ms)
+append_event(KEYS[7], ARGV[10], at_us, adoption(ARGV[7], '', ARGV[8], ARGV[9]))
 return 'done'

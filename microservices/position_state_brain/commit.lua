@@ -21,69 +21,60 @@
 --   done, displaced                          all of it
 -- An allow is written only while the mark is the one that was judged, and lives no longer than its plan. An open is
 -- displaced only while nobody has claimed it; its permit becomes a deny with the life that is left.
-if redis.call('GET', KEYS[2]) ~= ARGV[3] then
+if not holds_lease(KEYS[2], ARGV[3]) then
   return {'lease_lost', 0}
 end
-local time = redis.call('TIME')
-local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local now_ms = math.floor(now_us / 1000)
+local at_us = now_us()
+local now_ms = math.floor(at_us / 1000)
 local allow = ARGV[12] == 'true'
 local deadline_ms = tonumber(ARGV[6])
 
-local function kind(key)
-  return redis.call('TYPE', key).ok
-end
-local function one_of(key, wanted)
-  local found = kind(key)
-  return found == 'none' or found == wanted
-end
 local function event(plan_id, entry_id, allowed, safe_qty, reason)
-  redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[8], '*', 'gate', ARGV[9], 'plan_id', plan_id,
-    'plan_entry_id', entry_id, 'symbol', ARGV[11], 'allow', allowed, 'safe_qty', safe_qty, 'reason', reason,
-    'context', ARGV[15], 'issued_at_ms', string.format('%.0f', now_ms))
+  append_event(KEYS[5], ARGV[8], at_us, {gate = ARGV[9], plan_id = plan_id, plan_entry_id = entry_id,
+    symbol = ARGV[11], allow = allowed, safe_qty = safe_qty, reason = reason, context = ARGV[15]})
 end
 
 if not (one_of(KEYS[4], 'hash') and one_of(KEYS[5], 'stream')) then
-  return {'wrong_type', now_us}
+  return {'wrong_type', at_us}
 end
 local first_entry_id = redis.call('HGET', KEYS[4], 'plan_entry_id')
 if first_entry_id == ARGV[2] then
   redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
-  return {'already', now_us}
+  return {'already', at_us}
 end
 local ended = redis.call('EXISTS', KEYS[7]) == 1
 if ended or first_entry_id or redis.call('EXISTS', KEYS[3]) == 1 then
   if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) ~= 1 then
-    return {'not_ours', now_us}
+    return {'not_ours', at_us}
   end
   event(ARGV[10], ARGV[2], 'false', '0', ended and 'plan_ended' or 'duplicate_plan')
-  return {ended and 'plan_ended' or 'duplicate', now_us}
+  return {ended and 'plan_ended' or 'duplicate', at_us}
 end
 
 if allow then
   if deadline_ms <= now_ms then
-    return {'expired', now_us}
+    return {'expired', at_us}
   end
   if not one_of(KEYS[6], 'hash') or (redis.call('HGET', KEYS[6], 'plan_entry_id') or '') ~= ARGV[18] then
-    return {'moved', now_us}
+    return {'moved', at_us}
   end
 end
 if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) ~= 1 then
-  return {'not_ours', now_us}
+  return {'not_ours', at_us}
 end
 
 local expires_ms = now_ms + tonumber(ARGV[5])
 if deadline_ms > now_ms and deadline_ms < expires_ms then
   expires_ms = deadline_ms
 end
-local expires = string.format('%.0f', expires_ms)
+local expires = whole(expires_ms)
 local dates = string.format(',"created_at":%.3f,"expires_at_ms":%s}', now_ms / 1000, expires)
 redis.call('SET', KEYS[3], ARGV[4] .. dates, 'NX', 'PXAT', expires)
 redis.call('HSET', KEYS[4], 'plan_entry_id', ARGV[2], 'digest', ARGV[16], 'allow', ARGV[12], 'reason', ARGV[14])
 redis.call('EXPIRE', KEYS[4], ARGV[7])
 event(ARGV[10], ARGV[2], ARGV[12], ARGV[13], ARGV[14])
 if not allow then
-  return {'done', now_us}
+  return {'done', at_us}
 end
 
 local what = 'done'
@@ -98,4 +89,4 @@ if KEYS[8] and redis.call('EXISTS', KEYS[10]) == 0 and kind(KEYS[8]) == 'string'
 end
 redis.call('DEL', KEYS[6])
 redis.call('HSET', KEYS[6], 'plan_id', ARGV[10], 'plan_entry_id', ARGV[2], 'action', ARGV[17])
-return {what, now_us}
+return {what, at_us}

@@ -17,8 +17,8 @@ from microservices.contracts.reason import Reason
 from microservices.position_state_brain.verdict import Allow, Deny
 from microservices.runtime import Away, LuaScript, redis_ms
 
-COMMIT = LuaScript.load(__package__, "commit.lua")
-ACKNOWLEDGE = LuaScript.load(__package__, "acknowledge.lua")
+COMMIT = LuaScript.load(__package__, "commit.lua", behind="shared.lua")
+ACKNOWLEDGE = LuaScript.load(__package__, "acknowledge.lua", behind="shared.lua")
 
 RAW_ID_SHOWN = 128
 NO_EVENT = ""

@@ -3,13 +3,13 @@
 -- ARGV[1]  our instance id        ARGV[2]  the hold, `brain:<cause>`; empty ends ours
 -- ARGV[3]  how a hold of the brain begins
 -- Returns lease_lost, kept (another stands there, or none to end), set or ended.
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+if not holds_lease(KEYS[1], ARGV[1]) then
   return 'lease_lost'
 end
 if ARGV[2] ~= '' then
   return redis.call('SET', KEYS[2], ARGV[2], 'NX') and 'set' or 'kept'
 end
-if redis.call('TYPE', KEYS[2]).ok ~= 'string' then
+if kind(KEYS[2]) ~= 'string' then
   return 'kept'
 end
 if string.sub(redis.call('GET', KEYS[2]), 1, #ARGV[3]) ~= ARGV[3] then

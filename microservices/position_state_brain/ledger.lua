@@ -7,18 +7,15 @@
 -- ARGV[6]  last_result_id of the row as it was read, empty where there was none
 -- ARGV[7…] fields and values of the row; none where the result changes nothing
 -- Returns lease_lost or moved (cursor or row are not as they were read: nothing written), else done.
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+if not holds_lease(KEYS[1], ARGV[1]) then
   return 'lease_lost'
-end
-local function kind(key)
-  return redis.call('TYPE', key).ok
 end
 local cursor = kind(KEYS[2]) == 'string' and redis.call('GET', KEYS[2]) or ''
 if cursor ~= ARGV[2] then
   return 'moved'
 end
 if #ARGV > 6 then
-  if kind(KEYS[3]) ~= 'none' and kind(KEYS[3]) ~= 'hash' then
+  if not one_of(KEYS[3], 'hash') then
     return 'moved'
   end
   local row = redis.call('HMGET', KEYS[3], 'position_amt', 'last_result_id')

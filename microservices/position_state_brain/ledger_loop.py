@@ -21,7 +21,7 @@ from microservices.runtime.streams import entries_after
 
 _log = logging.getLogger(__name__)
 
-LEDGER = LuaScript.load(__package__, "ledger.lua")
+LEDGER = LuaScript.load(__package__, "ledger.lua", behind="shared.lua")
 BATCH = 200
 BLOCK_MS = 1_000
 START = "0-0"

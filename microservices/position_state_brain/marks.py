@@ -16,7 +16,7 @@ from microservices.runtime import Clock, LuaScript
 
 _log = logging.getLogger(__name__)
 
-UNMARK = LuaScript.load(__package__, "unmark.lua")
+UNMARK = LuaScript.load(__package__, "unmark.lua", behind="shared.lua")
 SWEEP_EVERY_S = 1.0
 
 

@@ -22,9 +22,9 @@ from microservices.runtime import Clock, LuaScript
 
 _log = logging.getLogger(__name__)
 
-ADOPT = LuaScript.load(__package__, "adopt.lua")
-BASELINE = LuaScript.load(__package__, "baseline.lua")
-HOLD = LuaScript.load(__package__, "hold.lua")
+ADOPT = LuaScript.load(__package__, "adopt.lua", behind="shared.lua")
+BASELINE = LuaScript.load(__package__, "baseline.lua", behind="shared.lua")
+HOLD = LuaScript.load(__package__, "hold.lua", behind="shared.lua")
 FIRST_START = "first start on paper"
 BRAIN = "brain"
 UNTRADED = "untraded"

@@ -7,13 +7,11 @@
 -- ARGV[7…] the account's row, then the symbols' rows
 -- Returns lease_lost, older (a newer answer stands there) or done. A time in the future, left by a clock that was set
 -- back, is no newer answer.
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+if not holds_lease(KEYS[1], ARGV[1]) then
   return 'lease_lost'
 end
-local time = redis.call('TIME')
-local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local standing = redis.call('TYPE', KEYS[2]).ok == 'hash' and tonumber(redis.call('HGET', KEYS[2], 'ts_ms') or '') or 0
-if standing > tonumber(ARGV[3]) and standing <= now_ms then
+local standing = kind(KEYS[2]) == 'hash' and tonumber(redis.call('HGET', KEYS[2], 'ts_ms') or '') or 0
+if standing > tonumber(ARGV[3]) and standing <= now_us() / 1000 then
   return 'older'
 end
 local function write(key, first, count)

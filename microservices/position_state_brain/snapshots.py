@@ -35,7 +35,7 @@ from microservices.runtime import Clock, LuaScript, redis_ms
 
 _log = logging.getLogger(__name__)
 
-SNAPSHOT = LuaScript.load(__package__, "snapshot.lua")
+SNAPSHOT = LuaScript.load(__package__, "snapshot.lua", behind="shared.lua")
 MODE_EVERY_S = 300.0
 MODE_RETRY_S = 30.0
 BARRED_LOOK_S = 5.0

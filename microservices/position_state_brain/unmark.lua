@@ -3,10 +3,10 @@
 -- KEYS[3]  permit of the plan in the mark                           KEYS[4]  its claim
 -- ARGV[1]  our instance id        ARGV[2]  entry id that the mark must name
 -- Returns lease_lost, kept or removed.
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+if not holds_lease(KEYS[1], ARGV[1]) then
   return 'lease_lost'
 end
-if redis.call('TYPE', KEYS[2]).ok ~= 'hash' or redis.call('HGET', KEYS[2], 'plan_entry_id') ~= ARGV[2] then
+if kind(KEYS[2]) ~= 'hash' or redis.call('HGET', KEYS[2], 'plan_entry_id') ~= ARGV[2] then
   return 'kept'
 end
 if redis.call('EXISTS', KEYS[3], KEYS[4]) > 0 then

@@ -150,10 +150,12 @@ def test_without_the_lease_nothing_is_written(desk: Desk) -> None:
     """Whoever lost it must not decide any more, and the plan stays for whoever has it."""
     planned = desk.given(plan_fields())
     verdict = desk.allowed(planned)
-    for holder in ("another:instance", None):
+    for holder in ("another:instance", None, ["a list"]):
         desk.redis.delete(position.LEASE_KEY)
-        if holder:
+        if isinstance(holder, str):
             desk.redis.set(position.LEASE_KEY, holder)
+        elif holder:
+            desk.redis.rpush(position.LEASE_KEY, *holder)
         with pytest.raises(LeaseLost):
             desk.committer.commit(planned, verdict, None)
         with pytest.raises(LeaseLost):

@@ -40,6 +40,8 @@ NEARLY_FULL = 0.9
 REDIS_SHARE_S = 20.0
 """What a refresh may take besides the fetch before it counts as hung."""
 NAMED_AT_MOST = 300
+WATCH_EVERY_S = 2.0
+"""How often it is looked whether what was published is still there; without a list not even exits are permitted."""
 
 
 class UniverseService:
@@ -80,6 +82,7 @@ class UniverseService:
         self._said: dict[str, object] = {}
         self._count = 0
         self._asof_epoch = 0
+        self._lost = threading.Event()
 
     def prepare(self) -> None:
         """Refuse a Redis of another account; mark what is there as stale, so that an old list never looks fresh.
@@ -99,9 +102,12 @@ class UniverseService:
         )
 
     def loops(self) -> Sequence[Loop]:
-        """Give the one loop."""
+        """Give the refresh, and the look at what it has left."""
         longest_s = self._settings.http_timeout_sec + REDIS_SHARE_S
-        return [Loop("refresh", self.refresh, max_tick_s=longest_s, shortfall=lambda: self._trouble)]
+        return [
+            Loop("refresh", self.refresh, max_tick_s=longest_s, shortfall=lambda: self._trouble, wake=self._lost),
+            Loop("watch", self.watch),
+        ]
 
     def status_line(self) -> str:
         """Say how many symbols there are and how old they are."""
@@ -146,6 +152,16 @@ class UniverseService:
             return self._pauses.next()
         self._publish(selection, asked_epoch)
         return self._settings.universe_refresh_sec
+
+    def watch(self) -> float:
+        """Have the list published at once where it is gone from Redis, emptied by somebody or rolled back.
+
+        Raises:
+            redis.exceptions.RedisError: Redis is away.
+        """
+        if self._count and not self._redis.exists(universe.META_KEY):
+            self._lost.set()
+        return WATCH_EVERY_S
 
     @property
     def _trouble(self) -> str:

@@ -271,3 +271,16 @@ def test_the_service_does_not_import_what_it_does_not_need() -> None:
     code = "import sys, microservices.universe_service.main; print(*sorted({'numpy', 'scipy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=20)
     assert (done.returncode, done.stdout.strip()) == (0, "")
+
+
+def test_a_list_that_was_lost_is_published_again_at_once(
+    server: HttpServer, redis_server: RedisServer, redis_client: Redis
+) -> None:
+    """An emptied Redis has no list, and without one not even exits are permitted: it is not waited for a minute."""
+    with Daemon(PACKAGE, environment=environment(server, redis_server.port)) as daemon:
+        wait_until(lambda: is_fresh(redis_client), 15, what="the first list")
+        for _ in range(2):
+            redis_client.flushall()
+            wait_until(lambda: is_fresh(redis_client), 30, what="the list again")
+        assert redis_client.exists(universe.ACTIVE_KEY, universe.LAST_OK_KEY, universe.INSTRUMENTS_KEY) == 3
+        assert daemon.end()[0] == 0

@@ -220,7 +220,7 @@ class World:
     def publish_universe(self, *symbols: str, age_s: int = 0, stale: int = 0, **rules: object) -> None:
         """Publish a list and its instruments, fetched so many seconds ago."""
         names, asof = tuple(sorted(symbols or (SYMBOL, "ETHUSDT"))), self.now_ms() // 1000 - age_s
-        document = UniverseDocument(asof, universe.SOURCE, Mode.PAPER, names, universe.FILTERS)
+        document = UniverseDocument(asof, universe.SOURCE, self.settings.trading_mode, names, universe.FILTERS)
         meta = UniverseMeta(asof, asof, len(names), stale)
         pipeline = self.redis.pipeline(transaction=True)
         pipeline.set(universe.ACTIVE_KEY, universe.encode_document(document))

@@ -108,9 +108,22 @@ def _not_known(redis: Redis, symbol: str) -> str:
     account = position.decode_account(redis.hgetall(position.ACCOUNT_KEY))
     if account is None or not account.complete:
         return "the brain has no complete answer about the account: its log says why"
-    if symbol and not redis.exists(position.BASELINE_KEY):
-        return "the account was never adopted: run ops/reconcile_position.sh --all --adopt-exchange"
+    if symbol and (why := _why_no_baseline(redis)):
+        return f"{why}: run ops/reconcile_position.sh --all --adopt-exchange"
     return ""
+
+
+def _why_no_baseline(redis: Redis) -> str:
+    """Say why the brain compares nothing with the ledger; empty where the account was adopted."""
+    pipeline = redis.pipeline(transaction=False)
+    pipeline.hgetall(position.BASELINE_KEY)
+    raw = pipeline.execute(raise_on_error=False)[0]
+    if isinstance(raw, Exception):
+        return f"{position.BASELINE_KEY}: {raw}"
+    try:
+        return "" if position.decode_baseline(raw) else "the account was never adopted"
+    except Unreadable as fault:
+        return str(fault)
 
 
 def _claimed(redis: Redis, symbol: str) -> str:
@@ -182,7 +195,7 @@ def _was_adopted(redis: Redis, last_id: str, symbol: str, who: str) -> bool:
 
 def _show(redis: Redis, lines: Sequence[Line]) -> None:
     account = position.decode_account(redis.hgetall(position.ACCOUNT_KEY))
-    adopted = "adopted before" if redis.exists(position.BASELINE_KEY) else "never adopted"
+    adopted = _why_no_baseline(redis).removeprefix("the account was ") or "adopted before"
     if account is None:
         print(f"Account: {adopted}; no snapshot of the exchange")
     else:

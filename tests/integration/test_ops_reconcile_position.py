@@ -126,6 +126,24 @@ def test_without_a_living_brain_it_refuses(redis_server: RedisServer, redis_clie
     assert not redis_client.exists(permit.EVENTS)
 
 
+@pytest.mark.parametrize("broken", ["half", "list"])
+def test_a_baseline_that_cannot_be_read_is_named_and_replaced(
+    redis_server: RedisServer, redis_client: Redis, brain: Daemon, broken: str
+) -> None:
+    """A symbol is not adopted without one; the whole account is, and has a baseline again."""
+    if broken == "list":
+        redis_client.delete(position.BASELINE_KEY)
+        redis_client.rpush(position.BASELINE_KEY, "x")
+    else:
+        redis_client.hdel(position.BASELINE_KEY, "positions")
+    refused = ops(SCRIPT, *ADOPT_ONE, port=redis_server.port)
+    assert refused.returncode == 2
+    assert f"refused: {position.BASELINE_KEY}" in refused.stderr
+    done = ops(SCRIPT, *ADOPT_ALL, port=redis_server.port)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + brain.log()
+    assert position.decode_baseline(redis_client.hgetall(position.BASELINE_KEY)) is not None
+
+
 def test_rows_that_cannot_be_read_are_shown_as_that(redis_server: RedisServer, redis_client: Redis) -> None:
     """A wrong type, rubbish, and a key with an escape: each on one line."""
     redis_client.set(position.ledger_key("AUSDT"), "x")

@@ -102,6 +102,8 @@ class Chain:
     applied: int = 0
     rows: dict[str, LedgerRow] = field(default_factory=dict)
     holds: dict[str, bytes] = field(default_factory=dict)
+    exits_refused: list[tuple[Reason, bool]] = field(default_factory=list)
+    """Why, and whether another exit of the symbol was on its way at that moment."""
     adopted: dict[str, list[tuple[int, Decimal]]] = field(default_factory=dict)
     """By symbol: after how many results, and to what."""
 
@@ -213,9 +215,15 @@ class Chain:
         )
         self.verdicts[planned.plan_id] = VerdictRow(planned.entry_id, allow, verdict.reason)
         self.events.append((planned.plan_id, verdict.reason))
-        if not allow:
-            return
         mark = self.marks.get(planned.symbol)
+        if not allow:
+            if planned.is_exit:
+                another = mark is not None and mark.action.is_exit
+                claimed = any(
+                    order.plan.is_exit for order in self.orders.values() if order.plan.symbol == planned.symbol
+                )
+                self.exits_refused.append((verdict.reason, another or claimed))
+            return
         if mark is not None and not mark.action.is_exit and planned.is_exit and mark.plan_id not in self.claimed:
             displaced = self.permits.get(mark.plan_id)
             if displaced is not None and displaced.allow:

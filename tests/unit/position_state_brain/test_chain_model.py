@@ -6,6 +6,7 @@ A state machine over `tests/support/brain_model.py`. What must hold, whatever co
 - no permit is above the position that it was decided on, and that position was asked for at most ten seconds ago;
 - where nobody else trades and nobody sets the clock, no exit that reaches the exchange is above what is really held;
 - the ledger is what was adopted and our fills since;
+- an exit is refused for another exit only while there is one, and never for what concerns opens alone;
 - a plan has one verdict, but for an open's allow that an exit displaces;
 - once nothing is on its way, ledger and position agree or a named hold says that they do not, and whatever is held can
   be left.
@@ -14,6 +15,7 @@ A state machine over `tests/support/brain_model.py`. What must hold, whatever co
 from collections import Counter
 from decimal import Decimal
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -34,6 +36,10 @@ from tests.support.scale import model_settings
 D = Decimal
 EXITS = [action for action in Action if action.is_exit]
 AMOUNTS = [D(0), D("0.4"), D("-0.3")]
+EXIT_REASONS = {
+    Reason.NO_POSITION, Reason.SIDE_MISMATCH, Reason.DUST_POSITION, Reason.PERMIT_OUTSTANDING, Reason.PLAN_EXPIRED,
+    Reason.STALE_EXCHANGE_STATE, Reason.NO_EXCHANGE_SNAPSHOT,
+}  # fmt: skip
 STALE_MS = 10_000
 SHORT_MS = (10, 50, 200, 900)
 LONG_MS = (1_000, 2_000, 5_000, 16_000)
@@ -347,6 +353,13 @@ class Timed(RuleBasedStateMachine):
                 assert ledger.agreement(permit.held, permit.ours, step, tolerance).is_close_enough
 
     @invariant()
+    def an_exit_is_refused_only_for_what_makes_it_wrong_or_unknowable(self) -> None:
+        """For another exit only while there is one; never for drift, a hold of the brain's, a cooldown or a minimum."""
+        if hasattr(self, "chain"):
+            assert {reason for reason, _ in self.chain.exits_refused} <= EXIT_REASONS
+            assert all(other for reason, other in self.chain.exits_refused if reason is Reason.PERMIT_OUTSTANDING)
+
+    @invariant()
     def the_ledger_is_what_was_adopted_and_our_fills_since(self) -> None:
         """Every applied result once, in its order."""
         for symbol in SYMBOLS if hasattr(self, "chain") else ():
@@ -366,6 +379,7 @@ class Timed(RuleBasedStateMachine):
             assert len(reasons) == 1 or (is_open and reasons == withdrawn), (plan_id, reasons)
 
 
+@pytest.mark.slow
 def test_the_promises_hold_however_late_everything_is() -> None:
     """And the runs are no empty ones: opens and exits are permitted, displaced, refused and waited for."""
     reasons = Counter[str]()

@@ -85,8 +85,8 @@ class Reconciler:
     def _reconcile(self, symbol: str, view: AccountView, books: Books, instruments: InstrumentBook) -> None:
         booked, held = books.ledger[symbol], view.rows.get(symbol)
         if isinstance(booked.row, Unreadable):
-            until = f"until ops/reconcile_position.sh --symbol {symbol} --adopt-exchange"
-            self._hold(symbol, DriftCause.LEDGER_UNREADABLE, f"{booked.row}, {until}")
+            mend = f"ops/reconcile_position.sh --symbol {symbol} --adopt-exchange writes it anew"
+            self._hold(symbol, DriftCause.LEDGER_UNREADABLE, f"{booked.row}; {mend}")
             return
         if held is None:
             if booked.amount:

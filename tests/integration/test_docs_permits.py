@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from microservices.contracts import position
 from microservices.contracts.universe_reader import Allowlist, Tier
 from microservices.position_state_brain import allowlist
 from microservices.position_state_brain.ledger import DriftCause
@@ -47,6 +48,8 @@ def test_every_command_does_what_the_page_says(
     world.open("my-plan-1", symbol="DOGEUSDT")
     assert world.answer() == [("my-plan-1", "not_in_allowlist")]
     world.brain.heartbeat()
+    for key in (position.LEASE_KEY, position.ACCOUNT_KEY):
+        redis_client.persist(key)  # nobody renews them while the commands run, however long these take
     put_tool(tmp_path, "redis-cli", f'exec {shutil.which("redis-cli")} -p {redis_server.port} "$@"')
     environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "REDIS_PORT": str(redis_server.port)}
     environment["HOME"] = str(tmp_path)

@@ -46,7 +46,7 @@ for index = 8, #KEYS do
 end
 redis.call('SET', KEYS[2], cursor)
 redis.call('DEL', KEYS[5])
-redis.call('HSET', KEYS[5], 'adopted_at_ms', whole(at_us / 1000), 'by', ARGV[3], 'snapshot_ts_ms', ARGV[4], 'positions', ARGV[5],
-  'result_id', cursor)
+redis.call('HSET', KEYS[5], 'adopted_at_ms', whole(at_us / 1000), 'by', ARGV[3], 'snapshot_ts_ms', ARGV[4],
+  'positions', ARGV[5], 'result_id', cursor)
 append_event(KEYS[7], ARGV[10], at_us, adoption(ARGV[7], '', ARGV[8], ARGV[9]))
 return 'done'

@@ -93,7 +93,7 @@ def read_books(redis: Redis, symbols: Iterable[str], askable: Iterable[str]) -> 
     baseline, cursor, newest, claims, requests, *rows = pipeline.execute(raise_on_error=False)
     request_all, *by_symbol = requests
     return Books(
-        baseline=_baseline(baseline),
+        baseline=read_baseline(baseline),
         has_unread_result=_has_unread(cursor, newest),
         claimed=_claimed(claims),
         ledger={symbol: booked_row(raw, symbol) for symbol, raw in zip(ordered, rows[: len(ordered)], strict=True)},
@@ -112,6 +112,16 @@ def booked_row(raw: Any, symbol: str) -> BookedRow:  # noqa: ANN401 - redis-py's
         return BookedRow(position.decode_ledger(raw, symbol), seen)
     except Unreadable as fault:
         return BookedRow(fault, seen)
+
+
+def read_baseline(raw: Any) -> Baseline | Unreadable | None:  # noqa: ANN401 - redis-py's answer to HGETALL, or its error
+    """Read when and from what the account was adopted."""
+    if isinstance(raw, ResponseError):
+        return Unreadable(position.BASELINE_KEY, str(raw))
+    try:
+        return position.decode_baseline(raw)
+    except Unreadable as fault:
+        return fault
 
 
 def find_symbols(redis: Redis) -> tuple[set[str], set[str], set[str]]:
@@ -201,15 +211,6 @@ def _instruments(raw: Mapping[bytes, bytes]) -> dict[str, Instrument]:
         except Unreadable:
             continue
     return readable
-
-
-def _baseline(raw: Any) -> Baseline | Unreadable | None:  # noqa: ANN401 - redis-py's answer to HGETALL, or its error
-    if isinstance(raw, ResponseError):
-        return Unreadable(position.BASELINE_KEY, str(raw))
-    try:
-        return position.decode_baseline(raw)
-    except Unreadable as fault:
-        return fault
 
 
 def _has_unread(cursor: object, newest: Any) -> bool:  # noqa: ANN401 - redis-py's answer

@@ -93,6 +93,19 @@ class Settlement(msgspec.Struct, frozen=True):
     """In how many complete, settled answers in a row the position was flat, this one included."""
 
 
+def is_in_baseline(fill: Result, snapshot_ts_ms: int) -> bool:
+    """Tell whether a fill is in the position that the account was adopted from: it ended well before.
+
+    An executor that finds a result lost in Redis writes it again, with the time of its end: after everything in Redis
+    was lost and the account was adopted anew, the fill would count twice.
+
+    Args:
+        fill: the result; its timestamp is in whole seconds, rounded down.
+        snapshot_ts_ms: when the adopted position was asked for; 0 where the account was not adopted.
+    """
+    return (fill.timestamp + 1) * 1_000 + SETTLE_MS <= snapshot_ts_ms
+
+
 def applied(row: LedgerRow | None, fill: Result, result_id: str, now_s: int) -> LedgerRow | None:
     """Add a result to a ledger row.
 

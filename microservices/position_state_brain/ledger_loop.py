@@ -9,11 +9,11 @@ from redis import Redis
 from microservices.contracts import hashes, position, result
 from microservices.contracts.control import Mode
 from microservices.contracts.fields import Unreadable, plain, stream_id, text
-from microservices.contracts.position import LedgerRow
+from microservices.contracts.position import Baseline, LedgerRow
 from microservices.contracts.result import Result
 from microservices.position_state_brain import ledger, metrics
 from microservices.position_state_brain.board import KnownSymbols
-from microservices.position_state_brain.books import NO_ROW, BookedRow, booked_row
+from microservices.position_state_brain.books import NO_ROW, BookedRow, booked_row, read_baseline
 from microservices.position_state_brain.committing import LeaseLost
 from microservices.position_state_brain.marks import MarkSweeper
 from microservices.runtime import Clock, Entry, LuaScript
@@ -136,9 +136,14 @@ class LedgerLoop:
         """Give the row as it was read, and as it will be; None where it stays."""
         if not ended.executed or not ended.symbol:
             return NO_ROW, None
-        pipeline = self._redis.pipeline(transaction=False)
+        pipeline = self._redis.pipeline(transaction=True)
         pipeline.hgetall(position.ledger_key(ended.symbol))
-        booked = booked_row(pipeline.execute(raise_on_error=False)[0], ended.symbol)
+        pipeline.hgetall(position.BASELINE_KEY)
+        raw_row, raw_baseline = pipeline.execute(raise_on_error=False)
+        booked, adopted = booked_row(raw_row, ended.symbol), read_baseline(raw_baseline)
+        if isinstance(adopted, Baseline) and ledger.is_in_baseline(ended, adopted.snapshot_ts_ms):
+            _log.warning("%s: result %s ended before the account was adopted, and is in it", ended.symbol, result_id)
+            return booked, None
         try:
             if isinstance(booked.row, Unreadable):
                 raise booked.row

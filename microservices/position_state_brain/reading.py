@@ -10,11 +10,11 @@ from redis.exceptions import ResponseError
 from microservices.contracts import claim, control, position, universe
 from microservices.contracts.claim import OpenClaim
 from microservices.contracts.control import KillSwitch
-from microservices.contracts.fields import RawHash, Unreadable, text
+from microservices.contracts.fields import Unreadable, text
 from microservices.contracts.plan import Plan
-from microservices.contracts.position import Baseline
 from microservices.position_state_brain.allowlist_watch import META_FIELDS, AllowlistWatch
 from microservices.position_state_brain.board import Board
+from microservices.position_state_brain.books import read_baseline
 from microservices.position_state_brain.facts import Facts, Hold
 
 _log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class FactsReader:
             mark=_read(answers.mark, position.decode_inflight, plan.symbol, position.inflight_key(plan.symbol)),
             open_claims=_open_claims(answers.open_claims, plan.symbol),
             ledger=_read(answers.ledger, position.decode_ledger, plan.symbol, position.ledger_key(plan.symbol)),
-            baseline=_read(answers.baseline, _baseline, "", position.BASELINE_KEY),
+            baseline=read_baseline(answers.baseline),
             instrument=_read(answers.instrument, _instrument, plan.symbol, universe.INSTRUMENTS_KEY),
         )
 
@@ -118,10 +118,6 @@ def _read(raw: Any, decode: Callable[[Any, str], T | None], name: str, key: str)
         return decode(raw, name)
     except Unreadable as fault:
         return fault
-
-
-def _baseline(raw: RawHash, _name: str) -> Baseline | None:
-    return position.decode_baseline(raw)
 
 
 def _instrument(raw: object | None, symbol: str) -> universe.Instrument | None:

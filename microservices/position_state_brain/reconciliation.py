@@ -27,6 +27,8 @@ BASELINE = LuaScript.load(__package__, "baseline.lua", behind="shared.lua")
 HOLD = LuaScript.load(__package__, "hold.lua", behind="shared.lua")
 FIRST_START = "first start on paper"
 BRAIN = "brain"
+REWRITTEN_WITHIN_S = 8.0
+"""Since a baseline was seen last: by then an executor knows of the loss by its heartbeat (3 s), and a poll is 5 s."""
 UNTRADED = "untraded"
 """Under which the alarm for delisted positions is remembered; no symbol is spelt like it."""
 NO_BASELINE = "opens are denied: run ops/reconcile_position.sh --all --adopt-exchange"
@@ -62,6 +64,7 @@ class Reconciler:
         self._tolerance_pct = tolerance_pct
         self._flat_answers: dict[str, int] = {}
         self._said: dict[str, str] = {}
+        self._lost_until_s = float("-inf")
 
     def run(self, view: AccountView, books: Books, instruments: InstrumentBook) -> None:
         """Work through every symbol with a position, a ledger row, a hold or a request.
@@ -70,7 +73,9 @@ class Reconciler:
             LeaseLost: another instance is the brain.
             redis.exceptions.RedisError: Redis did not answer.
         """
-        if books.request_all is not None or (books.baseline is None and self._mode is Mode.PAPER):
+        if books.baseline is not None:
+            self._seen_baseline()
+        if books.request_all is not None or self._adopts_by_itself(books):
             self._adopt_all(view, books)
             return
         if not books.has_baseline:
@@ -81,6 +86,18 @@ class Reconciler:
         self._show_untraded(view, instruments)
         for symbol, who in books.requests.items():
             self._adopt_as_asked(symbol, who, view, books, instruments)
+
+    def _adopts_by_itself(self, books: Books) -> bool:
+        """Tell whether the account may be adopted without being asked for it: on paper, where it never was.
+
+        A baseline that was there and is gone says that Redis has lost its data: then it waits, until the executor has
+        written again what it knows, so that no result comes behind an adoption that has its fill already.
+        """
+        waits = self._clock.monotonic() < self._lost_until_s
+        return books.baseline is None and self._mode is Mode.PAPER and not waits
+
+    def _seen_baseline(self) -> None:
+        self._lost_until_s = self._clock.monotonic() + REWRITTEN_WITHIN_S
 
     def _reconcile(self, symbol: str, view: AccountView, books: Books, instruments: InstrumentBook) -> None:
         booked, held = books.ledger[symbol], view.rows.get(symbol)
@@ -212,6 +229,7 @@ class Reconciler:
         if outcome == "done":
             self._known.add(ledger=set(rows))
             self._flat_answers.clear()
+            self._seen_baseline()
             _log.warning("account adopted: %d positions (by %s)", len(amounts), by)
         else:
             self._say("", f"account not adopted yet: {outcome}")

@@ -252,6 +252,25 @@ def test_a_baseline_nobody_can_read_is_named_and_replaced_only_as_asked(
     assert world.booked() == D("0.5")
 
 
+def test_an_emptied_redis_counts_no_fill_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The executor writes the lost result again; the account is adopted behind it, not between loss and result."""
+    monkeypatch.setattr(ledger, "SETTLE_MS", 0)
+    entry_id = world.open("p1")
+    world.answer()
+    world.ended(entry_id, plan_id="p1")
+    world.brain.ledger.tick()
+    world.exchange.positions[SYMBOL] = "0.01"
+    world.redis.flushall()
+    world.brain.heartbeat()
+    world.publish_universe()
+    world.snapshot()
+    assert not world.has_baseline()
+    world.ended(entry_id, plan_id="p1")
+    world.brain.ledger.tick()
+    two_polls(world)
+    assert (world.has_baseline(), world.booked(), world.hold()) == (True, D("0.01"), None)
+
+
 LEDGERS = [None, "0", "0.5", "0.498", "0.3", "-0.5", "NaN"]
 POSITIONS = [None, "0", "0.5", "-0.2"]
 HOLDS = [None, "brain:external_position", "mine"]

@@ -103,6 +103,21 @@ def test_a_lost_cursor_costs_nothing(world: World) -> None:
     assert world.booked("ETHUSDT") == D("0.03")
 
 
+def test_a_result_that_is_written_again_after_an_adoption_counts_once(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Redis lost all, the account was adopted with the fill in it, and the executor writes what it knows again."""
+    now_s = world.now_ms() // 1000
+    world.ended("1-1", timestamp=now_s - 10)
+    world.brain.ledger.tick()
+    assert world.booked() == 0
+    assert "ended before the account was adopted, and is in it" in caplog.text
+    newest = world.ended("2-1", timestamp=now_s)
+    world.brain.ledger.tick()
+    assert world.booked() == D("0.01")
+    assert world.redis.get(position.LEDGER_CURSOR_KEY) == newest.encode()
+
+
 def test_a_row_that_changed_meanwhile_is_read_again(world: World) -> None:
     """An adoption between reading and writing must not be overwritten by an older sum."""
     world.ended("1-1")

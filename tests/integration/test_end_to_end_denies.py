@@ -250,10 +250,10 @@ def test_an_open_right_after_a_fill_meets_a_stale_position(suite: Suite) -> None
 
 
 def test_an_account_without_baseline_opens_nothing(suite: Suite) -> None:
-    """The account must have been adopted; on paper the brain does it by itself at its next look."""
+    """The account must have been adopted; on paper the brain does it by itself, once the executor could speak first."""
     added = suite.plan_after([("DEL", position.BASELINE_KEY)], **OPEN_FIELDS)
     assert_denied(suite.follow(added), Reason.NO_BASELINE)
-    wait_until(lambda: suite.redis.exists(position.BASELINE_KEY), 5, what="the account to be adopted anew")
+    wait_until(lambda: suite.redis.exists(position.BASELINE_KEY), 30, what="the account to be adopted anew")
 
 
 class Drift(NamedTuple):

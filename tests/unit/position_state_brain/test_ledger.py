@@ -22,6 +22,7 @@ from microservices.position_state_brain.ledger import (
     Unsettled,
     agreement,
     applied,
+    is_in_baseline,
     reconcile,
 )
 from tests.support.brain import NOW_MS, NOW_S, result_of
@@ -133,3 +134,14 @@ def test_while_a_fill_may_be_on_its_way_nothing_is_compared(change: dict[str, ob
     settlement = msgspec.structs.replace(QUIET, **change)
     assert isinstance(reconcile(D("0.2"), row, settlement, D("0.001"), D(1)), Unsettled)
     assert isinstance(reconcile(D("0.2"), row, QUIET, D("0.001"), D(1)), Drift)
+
+
+@pytest.mark.parametrize(
+    ("ended_s", "adopted_ms", "expected"),
+    [(100, 103_000, True), (100, 102_999, False), (100, 0, False), (103, 103_000, False)],
+)
+def test_a_fill_is_in_an_account_that_was_adopted_well_after_it(
+    ended_s: int, adopted_ms: int, *, expected: bool
+) -> None:
+    """It ended within the second that its timestamp names, and an account may be two seconds late."""
+    assert is_in_baseline(result_of(timestamp=ended_s), adopted_ms) is expected

@@ -15,8 +15,8 @@ from microservices.position_state_brain import allowlist
 from microservices.position_state_brain.ledger import DriftCause
 from tests.support.brain_world import World
 from tests.support.daemon import ROOT
-from tests.support.pages import commands
 from tests.support.ops import put_tool
+from tests.support.pages import commands
 from tests.support.redis_server import RedisServer
 
 PAGE = ROOT / "docs" / "permits.md"

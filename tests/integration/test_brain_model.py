@@ -36,12 +36,13 @@ from microservices.position_state_brain import ledger
 from microservices.runtime.streams import entries_after
 from tests.support.brain import result_of
 from tests.support.brain_world import World
-from tests.support.scale import model_settings
+from tests.support.scale import model_settings, scaled
 
 D = Decimal
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 symbols = st.sampled_from(SYMBOLS)
 steps = st.integers(1, 400).map(lambda number: D(number) / 1_000)
+EXAMPLES = 50
 DISTURBANCES = 2
 """Per run; with more of them hardly anything would ever be permitted."""
 EXITS = [action for action in Action if action.is_exit]
@@ -314,6 +315,7 @@ class Chain(RuleBasedStateMachine):
         self.redis.hdel(claim.OPEN_KEY, plan_id)
 
 
+@pytest.mark.soak
 def test_the_chain_keeps_its_promises_in_any_order_of_events(
     redis_client: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,6 +324,6 @@ def test_the_chain_keeps_its_promises_in_any_order_of_events(
     reasons = Counter[str]()
     run_state_machine_as_test(
         lambda: Chain(redis_client, tmp_path, monkeypatch, reasons),  # type: ignore[arg-type] # called without arguments
-        settings=model_settings(examples=50, steps=50),
+        settings=model_settings(examples=EXAMPLES, steps=50),
     )
-    assert reasons[Reason.ALLOWED] > 0, reasons
+    assert reasons[Reason.ALLOWED] > 0 or scaled(EXAMPLES) < EXAMPLES, reasons

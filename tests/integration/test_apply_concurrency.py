@@ -56,7 +56,7 @@ def test_opens_never_overtake_exits(redis_client: Redis, paper: PaperExchange, t
     exits, opens = ("LTCUSDT", "AVAXUSDT", "DOTUSDT"), (SOL, "BCHUSDT")
     for symbol in exits:
         desk.hold(symbol, "10")
-    opening = [desk.open(symbol) for symbol in opens]
+    opening = [desk.open(symbol, "4", price="10") for symbol in opens]
     exiting = [desk.exit(symbol, "10") for symbol in exits]
     desk.paper.fault({"fault": "latency", "seconds": 0.1, "method": "POST", "path": ORDER_PATH})
     with desk.running():
@@ -73,7 +73,7 @@ def test_an_exit_has_a_worker_while_opens_hang(redis_client: Redis, paper: Paper
     for symbol in opens:
         desk.paper.fault({"fault": "latency", "seconds": 1.0, "method": "POST", "path": ORDER_PATH, "symbol": symbol})
     with desk.running():
-        opening = [desk.open(symbol) for symbol in opens]
+        opening = [desk.open(symbol, "4", price="10") for symbol in opens]
         wait_until(lambda: desk.redis.hlen("quantum:apply:open") == 2, what="two opens on their way")
         began = time.monotonic()
         assert desk.world.await_result(desk.exit("DOTUSDT", "10")).executed

@@ -95,10 +95,10 @@ def test_an_absence_is_believed_only_late_and_twice(desk: Desk) -> None:
     )
     with desk.running():
         began = time.monotonic()
-        entries = {name: desk.open(symbol, "3", price="10") for name, symbol in symbols.items()}
+        entries = {name: desk.open(symbol, "4", price="10") for name, symbol in symbols.items()}
         for name in ("late", "hidden"):
             end = desk.world.await_result(entries[name], 20)
-            assert (end.executed, end.quantity) == (True, Decimal(3)), name
+            assert (end.executed, end.quantity) == (True, Decimal(4)), name
         assert time.monotonic() - began < FINAL_ABSENCE_S, "they were found before an absence could be final"
         for name in ("never", "proxy", "open", "busy"):
             end = desk.world.await_result(entries[name], 30)

@@ -1,17 +1,18 @@
 """The back-off that all services of one IP address share: whoever is throttled tells the others.
 
 Hash of `quantum:exchange:backoff`: `weight_until_ms` (used weight over 80 %), `throttled_until_ms` (429),
-`banned_until_ms` (418), `by`. All times are Redis's own clock, so that the services' clocks need not agree, and the
-script only ever raises a value.
+`banned_until_ms` (418), `orders_until_ms` (an order itself was answered with 429 or 418), `by`. All times are Redis's
+own clock, so that the services' clocks need not agree, and the script only ever raises a value.
 """
 
 from collections.abc import Sequence
 from enum import Enum
 
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from microservices.exchange.errors import Throttled
-from microservices.runtime import Away, LuaScript
+from microservices.runtime import Away, LuaScript, is_wrong_type
 
 # REQUEST_WEIGHT of USDⓈ-M futures, per IP address and minute:
 # https://developers.binance.com/docs/derivatives/usds-margined-futures/general-info and `rateLimits` of exchangeInfo.
@@ -27,10 +28,12 @@ class BackoffLevel(Enum):
     MARKET_DATA = ("weight_until_ms", "throttled_until_ms", "banned_until_ms")
     SNAPSHOTS = ("throttled_until_ms", "banned_until_ms")
     ORDERS = ("banned_until_ms",)
+    NEW_ORDERS = ("orders_until_ms", "banned_until_ms")
+    """Orders have a limit of their own: one that was refused by it holds up the next ones, and not their queries."""
 
 
 class BackoffUnreadable(Away):
-    """The hash holds something that is no time; whoever reads it must assume that it may not ask."""
+    """It is no hash, or holds something that is no time; whoever reads it must assume that it may not ask."""
 
 
 class SharedBackoff:
@@ -59,6 +62,14 @@ class SharedBackoff:
         field = "banned_until_ms" if throttled.banned else "throttled_until_ms"
         self._raise(field, f"+{int(throttled.retry_after_s * 1000)}")
 
+    def note_order_throttled(self, throttled: Throttled) -> None:
+        """Raise `orders_until_ms` by the answer that an order itself was given: the next ones would be refused too.
+
+        Raises:
+            redis.exceptions.RedisError: Redis did not take it.
+        """
+        self._raise("orders_until_ms", f"+{int(throttled.retry_after_s * 1000)}")
+
     def note_weight(self, used: int, limit: int = WEIGHT_LIMIT_PER_MIN) -> None:
         """Raise `weight_until_ms` to the next full minute where more than 80 % of the weight is used.
 
@@ -73,12 +84,17 @@ class SharedBackoff:
 
         Raises:
             redis.exceptions.RedisError: the back-off could not be read.
-            BackoffUnreadable: a field is not a time.
+            BackoffUnreadable: it is no hash, or a field is not a time.
         """
         pipeline = self._redis.pipeline(transaction=True)
         pipeline.hmget(self._key, level.value)
         pipeline.time()
-        values, (seconds, microseconds) = pipeline.execute()
+        try:
+            values, (seconds, microseconds) = pipeline.execute()
+        except ResponseError as error:
+            if not is_wrong_type(error):
+                raise
+            raise BackoffUnreadable(f"{self._key} is no hash: delete it") from None
         now_ms = int(seconds) * 1000 + int(microseconds) // 1000
         return max(0, _latest_ms(values) - now_ms) / 1000
 

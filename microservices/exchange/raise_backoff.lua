@@ -1,7 +1,7 @@
 -- Raises one field of the shared back-off; never lowers one.
 --
 -- KEYS[1]  the hash quantum:exchange:backoff
--- ARGV[1]  the field: weight_until_ms, throttled_until_ms or banned_until_ms
+-- ARGV[1]  the field: weight_until_ms, throttled_until_ms, orders_until_ms or banned_until_ms
 -- ARGV[2]  "+N": until N ms from now; "next_minute": until one second into the next full minute
 -- ARGV[3]  the service that raises it
 --

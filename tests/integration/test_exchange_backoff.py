@@ -3,7 +3,7 @@
 import pytest
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from microservices.exchange import (
@@ -54,6 +54,14 @@ def test_who_obeys_what(redis_client: Redis, status: int, held: dict[BackoffLeve
     assert redis_client.hget(KEY, "by") == b"feed"
 
 
+def test_a_refused_order_holds_up_orders_and_nobody_else(redis_client: Redis) -> None:
+    """The limit of orders is its own: queries, snapshots and market data go on."""
+    SharedBackoff(redis_client, KEY, "apply").note_order_throttled(throttled(429, 8))
+    reader = SharedBackoff(redis_client, KEY, "apply")
+    held = {level: reader.remaining_s(level) > 7 for level in BackoffLevel}
+    assert held == {level: level is BackoffLevel.NEW_ORDERS for level in BackoffLevel}
+
+
 def test_used_weight_holds_up_market_data_until_the_next_minute(redis_client: Redis) -> None:
     """Over 80 % of 2,400 the candle feed and the universe wait for the next minute, and nobody else does."""
     backoff = SharedBackoff(redis_client, KEY, "feed")
@@ -92,7 +100,7 @@ def test_what_is_no_time_is_not_taken_for_free(redis_client: Redis, value: str) 
 def test_trouble_with_redis_is_told(redis_client: Redis) -> None:
     """A key of another type, or a Redis that is away, raises: unknown is not free."""
     redis_client.set(KEY, "x")
-    with pytest.raises(ResponseError):
+    with pytest.raises(BackoffUnreadable, match="quantum:exchange:backoff is no hash: delete it"):
         SharedBackoff(redis_client, KEY, "test").remaining_s(BackoffLevel.ORDERS)
     away = Redis(port=free_port(), retry=Retry(NoBackoff(), 0))
     with pytest.raises(RedisError):

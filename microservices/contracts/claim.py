@@ -64,6 +64,12 @@ class ApplyStatus(msgspec.Struct, frozen=True):
     build: str
     waiting: int
     open_claims: int
+    unresolved: int = 0
+    """Orders whose outcome is being asked for, or whose result is not written yet."""
+    kill_switch: str = ""
+    """The state in force; empty where it was not looked at yet."""
+    held_up: str = ""
+    """Why no order may be sent now, although plans and operators would let it; empty where it may."""
 
 
 def key(plan_id: str) -> str:

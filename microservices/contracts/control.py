@@ -41,13 +41,15 @@ class KillSwitch(StrEnum):
 def decode_kill_switch(raw: object | None) -> tuple[KillSwitch, str]:
     """Read the kill switch: trimmed, lower-cased; absent is `no_new_risk`, anything unknown is `full_stop`.
 
+    Only ASCII is trimmed and lower-cased, as the apply layer's scripts do it in Redis: no value lets more through here.
+
     Returns:
         The state in force and, for a value that is not one of the three, a sentence to raise an alarm with.
     """
     if raw is None:
         return KillSwitch.NO_NEW_RISK, ""
     try:
-        return KillSwitch(text(raw, KILL_SWITCH_KEY).strip().lower()), ""
+        return KillSwitch(text(raw, KILL_SWITCH_KEY).encode().strip().lower().decode()), ""
     except (Unreadable, ValueError):
         allowed = ", ".join(KillSwitch)
         return KillSwitch.FULL_STOP, f"{KILL_SWITCH_KEY} is {shown(raw)}, expected one of {allowed}: everything stops"

@@ -1,6 +1,6 @@
 """The universe's keys: the tradeable list, its last good copy, what is said of them, and every instrument's rules."""
 
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Annotated
 
 import msgspec
@@ -19,6 +19,9 @@ STATUS_TRADING = "TRADING"
 FILTERS = {"contractType": CONTRACT_TYPE, "status": STATUS_TRADING}
 MAX_AGE_S = 300
 """How old a list may be for a reader that sets no limit of its own."""
+
+_DIGITS = 60
+"""A decimal has at most 20 digits before and 20 behind the point: nothing is ever rounded here."""
 
 _Epoch = Annotated[int, msgspec.Meta(ge=0, le=99_999_999_999)]
 """Epoch seconds; a larger number is no time, and the largest could not even be compared with one."""
@@ -65,6 +68,13 @@ class Instrument(msgspec.Struct, frozen=True):
     def is_trading(self) -> bool:
         """Whether the exchange trades it now."""
         return self.status == STATUS_TRADING
+
+    def floored(self, quantity: Decimal) -> Decimal:
+        """Cut a quantity down to what may be ordered: a multiple of the step, 0 where that is below the minimum."""
+        step = Decimal(self.step_size)
+        with localcontext(prec=_DIGITS):
+            cut = quantity // step * step
+        return cut if cut >= Decimal(self.min_qty) else Decimal(0)
 
 
 def encode_document(document: UniverseDocument) -> bytes:

@@ -23,6 +23,10 @@ MINE = AccountBinding(Mode.PAPER, "127.0.0.1", "PaperA")
         (b"on", KillSwitch.FULL_STOP, True),
         (b"false", KillSwitch.FULL_STOP, True),
         (b"\xff", KillSwitch.FULL_STOP, True),
+        (b"\t\r\n\v\f No_New_RISK \n", KillSwitch.NO_NEW_RISK, False),
+        ("\u00a0off".encode(), KillSwitch.FULL_STOP, True),
+        ("no_new_ris\u212a".encode(), KillSwitch.FULL_STOP, True),
+        (b"off\x00", KillSwitch.FULL_STOP, True),
         (7, KillSwitch.FULL_STOP, True),
     ],
 )

@@ -1,5 +1,7 @@
 """Permits, claims, candles, market state, decision keys and reasons: names and codecs of the remaining families."""
 
+from decimal import Decimal, localcontext
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,11 +10,12 @@ from microservices.contracts import candles, claim, decision, market_state, perm
 from microservices.contracts.candles import Candle
 from microservices.contracts.claim import ClaimState, OpenClaim
 from microservices.contracts.decision import Window
-from microservices.contracts.fields import Unreadable
+from microservices.contracts.fields import Unreadable, plain
 from microservices.contracts.market_state import MarketStateRow, Regime, Source
 from microservices.contracts.permit import Gate
 from microservices.contracts.plan import Action
 from microservices.contracts.position import VerdictRow
+from microservices.contracts.universe import Instrument
 
 PERMIT = {
     "gate": "p33",
@@ -218,3 +221,38 @@ def test_every_reason_is_a_code_and_has_its_line() -> None:
     for member in reason.Reason:
         assert reason.normalised(member) == member.value
         assert member.line.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("quantity", "step", "min_qty", "floored"),
+    [
+        ("0.0019999", "0.001", "0.001", "0.001"),
+        ("0.0009", "0.001", "0.001", "0"),
+        ("7.9", "1", "1", "7"),
+        ("7", "5", "5", "5"),
+        ("0.3", "0.1", "0.1", "0.3"),
+        ("3", "1", "5", "0"),
+        (
+            "12345678901234567890.12345678901234567890",
+            "0.00000000000000000001",
+            "1",
+            "12345678901234567890.1234567890123456789",
+        ),
+    ],
+)
+def test_a_quantity_is_floored_to_the_step(quantity: str, step: str, min_qty: str, floored: str) -> None:
+    """I-45: never up, in exact digits; below the minimum nothing can be ordered."""
+    rules = Instrument("TRADING", 1, "0.1", step, min_qty, "1000", "5", 1, 1)
+    assert rules.floored(Decimal(quantity)) == Decimal(floored)
+
+
+@given(
+    st.decimals("0", "1e15", places=15, allow_nan=False, allow_infinity=False),
+    st.decimals("1e-8", "1e3", places=8, allow_nan=False, allow_infinity=False).filter(bool),
+)
+def test_whatever_is_floored_is_a_multiple_and_never_more(quantity: Decimal, step: Decimal) -> None:
+    """I-45: at most what was allowed, and less than a step below it."""
+    floored = Instrument("TRADING", 1, "1", plain(step), plain(step), "1", "5", 1, 1).floored(quantity)
+    with localcontext(prec=60):
+        assert floored % step == 0
+        assert 0 <= quantity - floored < step

@@ -11,6 +11,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from microservices.apply_layer.closing import Closer
 from microservices.apply_layer.gates import GatePolicy
 from microservices.apply_layer.housekeeping import Heartbeat, Housekeeping
+from microservices.apply_layer.instruments import Instruments
 from microservices.apply_layer.intake import Intake
 from microservices.apply_layer.judging import Judge
 from microservices.apply_layer.orders import OrderWorker
@@ -22,8 +23,8 @@ from microservices.apply_layer.sent_log import SentLog
 from microservices.apply_layer.settings import Settings
 from microservices.apply_layer.waiting import WaitLimits
 from microservices.apply_layer.wakeups import Wakeups
+from microservices.apply_layer.watching import Watch
 from microservices.contracts.account import AccountBinding
-from microservices.contracts.control import BACKOFF_KEY
 from microservices.exchange import SharedBackoff, SignedClient
 from microservices.runtime import Clock, Loop, SingleInstance
 
@@ -45,6 +46,7 @@ class Surroundings:
     build: str
     instance: SingleInstance
     sent_log: SentLog
+    backoff: SharedBackoff
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +73,7 @@ def assemble(given: Surroundings, binding: AccountBinding, check: Callable[[], N
     limits = Limits(settings.apply_plan_max_age_s, settings.apply_max_notional_usdt, settings.apply_max_positions)
     scripts = Scripts(redis, binding, limits, given.instance.instance_id)
     closer = Closer(scripts, given.sent_log, register, clock, settings.trading_mode)
-    resolver = Resolver(given.client, closer, SharedBackoff(redis, BACKOFF_KEY, UNIT), clock)
+    resolver = Resolver(given.client, closer, given.backoff, clock)
     recovery = Recovery(
         redis,
         scripts,
@@ -139,6 +141,8 @@ def _worker(core: _Core, number: int) -> Loop:
         core.scripts,
         core.given.sent_log,
         core.given.client,
+        instruments=Instruments(core.given.redis),
+        backoff=core.given.backoff,
         closer=core.closer,
         resolver=core.resolver,
         timeout_s=timeout_s,
@@ -162,6 +166,7 @@ def _beside(core: _Core) -> list[Loop]:
         given.instance,
         core.recovery,
         core.register,
+        watch=Watch(given.redis, given.backoff),
         clock=given.clock,
         mode=given.settings.trading_mode,
         build=given.build,
@@ -170,6 +175,7 @@ def _beside(core: _Core) -> list[Loop]:
         given.redis,
         given.client,
         given.sent_log,
+        backoff=given.backoff,
         clock=given.clock,
         stream_keep_h=given.settings.apply_stream_keep_h,
     )

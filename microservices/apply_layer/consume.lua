@@ -196,9 +196,9 @@ if not is_exit then
     return { 'refused', refusal }
   end
 end
-local held_until = banned_until(KEYS[8], at_ms)
-if held_until > 0 or ARGV[18] ~= '1' then
-  return { 'ready', string.format('%.0f', held_until) }
+local until_ms = held_until(KEYS[8], at_ms)
+if until_ms > 0 or ARGV[18] ~= '1' then
+  return { 'ready', string.format('%.0f', until_ms) }
 end
 
 redis.call('HSET', KEYS[2], 'state', 'claimed', 'client_order_id', ARGV[14], 'symbol', symbol, 'qty', plain(smallest),

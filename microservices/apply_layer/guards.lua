@@ -72,19 +72,21 @@ local function is_expired(oldest_ms, newest_ms, max_age_ms, at_ms)
   return not (at_ms - oldest_ms <= max_age_ms and newest_ms - at_ms <= 5000)
 end
 
--- Returns until when no order may be sent, in ms, 0 where it may; what cannot be read holds back for a second.
-local function banned_until(key, at_ms)
+-- Returns until when no order may be sent, in ms, 0 where it may: a ban of this address (418), or an order of ours that
+-- was answered with 429. What cannot be read holds back for a second.
+local function held_until(key, at_ms)
   if not is_type(key, 'hash') then
     return at_ms + 1000
   end
-  local value = field(key, 'banned_until_ms')
-  if value == nil then
-    return 0
+  local latest = 0
+  for _, name in ipairs({ 'banned_until_ms', 'orders_until_ms' }) do
+    local value = field(key, name)
+    local until_ms = whole(value)
+    if value ~= nil and until_ms == nil then
+      return at_ms + 1000
+    end
+    latest = math.max(latest, until_ms or 0)
   end
-  local until_ms = whole(value)
-  if until_ms == nil then
-    return at_ms + 1000
-  end
-  return until_ms > at_ms and until_ms or 0
+  return latest > at_ms and latest or 0
 end
 

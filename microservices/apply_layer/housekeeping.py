@@ -7,14 +7,16 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from microservices.apply_layer import metrics
-from microservices.apply_layer.recovery import LOG_KEPT_H, Recovery
+from microservices.apply_layer.lost_results import LOG_KEPT_H
+from microservices.apply_layer.recovery import Recovery
 from microservices.apply_layer.register import Register
 from microservices.apply_layer.sent_log import SentLog
+from microservices.apply_layer.watching import Watch
 from microservices.contracts import claim, hashes, plan, position, result
 from microservices.contracts.claim import ApplyStatus
-from microservices.contracts.control import KILL_SWITCH_KEY, KillSwitch, Mode, decode_kill_switch
+from microservices.contracts.control import Mode
 from microservices.contracts.fields import Unreadable, stream_id, text
-from microservices.exchange import SignedClient
+from microservices.exchange import BackoffLevel, SharedBackoff, SignedClient
 from microservices.runtime import Clock, SingleInstance, redis_ms
 
 logger = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ class Heartbeat:
         instance: who the one instance is.
         recovery: requested where the lease was lost, or the server is another.
         register: what is in hand.
+        watch: what keeps orders from going out.
         clock: dates the heartbeat.
         mode: what the exchange is.
         build: version and commit.
@@ -47,6 +50,7 @@ class Heartbeat:
         recovery: Recovery,
         register: Register,
         *,
+        watch: Watch,
         clock: Clock,
         mode: Mode,
         build: str,
@@ -58,7 +62,7 @@ class Heartbeat:
         self._clock = clock
         self._mode = mode
         self._build = build
-        self._kill_switch: KillSwitch | None = None
+        self._watch = watch
 
     def tick(self) -> float:
         """Do it once; return the seconds to pause.
@@ -72,36 +76,21 @@ class Heartbeat:
             self._instance.acquire()
             self._recovery.request("the lease is ours again")  # what another may have done meanwhile
         self._recovery.look()
-        self._look_at_kill_switch()
         status = ApplyStatus(
             last_ts=int(self._clock.now()),
             mode=self._mode,
             build=self._build,
             waiting=self._register.waiting_count,
             open_claims=self._open_claims(),
+            unresolved=self._register.unresolved_count,
+            kill_switch=self._watch.kill_switch().value,
+            held_up=self._watch.held_up(),
         )
         self._redis.hset(claim.STATUS_KEY, mapping=hashes.encode(status))
         metrics.WAITING.set(status.waiting)
         metrics.OPEN_CLAIMS.set(status.open_claims)
-        metrics.UNRESOLVED.set(self._register.unresolved_count)
+        metrics.UNRESOLVED.set(status.unresolved)
         return HEARTBEAT_EVERY_S
-
-    def _look_at_kill_switch(self) -> None:
-        """Log every change, and a value that is none as an alarm; what counts is read by the scripts."""
-        try:
-            state, alarm = decode_kill_switch(self._redis.get(KILL_SWITCH_KEY))
-        except ResponseError as error:
-            state, alarm = KillSwitch.FULL_STOP, f"{KILL_SWITCH_KEY}: {error}: everything stops"
-        if state is self._kill_switch:
-            return
-        self._kill_switch = state
-        metrics.KILL_SWITCH.set(list(KillSwitch).index(state))
-        if alarm:
-            logger.error("%s", alarm)
-        elif state is not KillSwitch.OFF:
-            logger.warning("Kill switch: %s", state)
-        else:
-            logger.info("Kill switch: %s", state)
 
     def _open_claims(self) -> int:
         try:
@@ -118,16 +107,25 @@ class Housekeeping:
         redis: a client whose answers are bytes.
         client: the exchange, for its clock.
         sent_log: its ended orders are dropped after 48 h.
+        backoff: the exchange is not even asked for its time while it has banned us.
         clock: monotonic time.
         stream_keep_h: how long plans and results are kept at least.
     """
 
     def __init__(
-        self, redis: Redis, client: SignedClient, sent_log: SentLog, *, clock: Clock, stream_keep_h: int
+        self,
+        redis: Redis,
+        client: SignedClient,
+        sent_log: SentLog,
+        *,
+        backoff: SharedBackoff,
+        clock: Clock,
+        stream_keep_h: int,
     ) -> None:
         self._redis = redis
         self._client = client
         self._sent_log = sent_log
+        self._backoff = backoff
         self._clock = clock
         self._stream_keep_ms = stream_keep_h * 3600 * 1000
         self._clock_due_s = clock.monotonic() + CLOCK_EVERY_S
@@ -153,10 +151,15 @@ class Housekeeping:
 
         Raises:
             ExchangeError: the exchange did not tell it; the offset known so far is used on.
+            BackoffUnreadable: it may be that we are banned: it is not asked.
+            redis.exceptions.RedisError: Redis is away.
         """
         remaining_s = self._clock_due_s - self._clock.monotonic()
         if remaining_s > 0:
             return remaining_s
+        banned_s = self._backoff.remaining_s(BackoffLevel.ORDERS)
+        if banned_s > 0:
+            return min(banned_s, CLOCK_EVERY_S)
         self._client.sync_time()
         self._clock_due_s = self._clock.monotonic() + CLOCK_EVERY_S
         return CLOCK_EVERY_S

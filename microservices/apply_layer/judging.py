@@ -150,7 +150,7 @@ class Judge:
     def _ready(self, waiting: WaitingPlan, answer: Ready) -> None:
         self._measure_gates(waiting, ())
         if answer.held_until_ms and not waiting.is_ready:
-            why = f"{BACKOFF_KEY} says that the exchange has banned us, or cannot be read"
+            why = f"{BACKOFF_KEY} says that the exchange takes no order now, or cannot be read"
             logger.warning("Plan %s (%s) waits: %s", waiting.plan.plan_id, waiting.plan.symbol, why)
         waiting.has_all(self._clock.monotonic() + READY_LOOK_S, is_held=answer.held_until_ms > 0)
 

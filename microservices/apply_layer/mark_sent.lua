@@ -6,6 +6,7 @@
 -- ARGV[5] mode             [6] host                 [7] account
 -- ARGV[8] older, [9] younger of the plan's two times in ms                    [10] maximum age in ms
 -- ARGV[11] the order's timestamp in ms, exchange time                         [12] what quantum:apply:open says of it
+-- ARGV[13] the quantity that is sent
 --
 -- Returns { 'sent' }, or { 'lease_lost' }, { 'not_claimed' }, { 'plan_expired' }, { 'account_mismatch' },
 -- { 'kill_switch' }, { 'reconcile_hold_active' }, { 'backoff' }, { 'broken' }.
@@ -32,12 +33,12 @@ end
 if hold_stops(KEYS[5], is_exit) then
   return { 'reconcile_hold_active' }
 end
-if banned_until(KEYS[7], at_ms) > 0 then
+if held_until(KEYS[7], at_ms) > 0 then
   return { 'backoff' }
 end
 if not is_type(KEYS[3], 'hash') then
   return { 'broken' }
 end
-redis.call('HSET', KEYS[2], 'state', 'sent', 'sent_at_ms', ARGV[11])
+redis.call('HSET', KEYS[2], 'state', 'sent', 'qty', ARGV[13], 'sent_at_ms', ARGV[11])
 redis.call('HSET', KEYS[3], ARGV[2], ARGV[12])
 return { 'sent' }

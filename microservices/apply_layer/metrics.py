@@ -32,6 +32,7 @@ WAITING = Gauge("apply_waiting_plans", "Plans that wait for permits, a worker or
 UNRESOLVED = Gauge("apply_unresolved_orders", "Orders whose outcome is being asked for, or whose result is not written")
 OPEN_CLAIMS = Gauge("apply_open_claims", "Claims that are not done")
 KILL_SWITCH = Gauge("apply_kill_switch", "0 off, 1 no_new_risk, 2 full_stop, or a value that is none")
+HELD_UP = Gauge("apply_orders_held_up", "1 while the shared back-off lets no order go out, or cannot be read")
 RECOVERIES = Counter("apply_recoveries", "Comparisons of sent.log with Redis, at start and after every reconnect")
 REWRITTEN = Counter("apply_results_rewritten", "Results that Redis had lost and that were written again from sent.log")
 TRIMMED = Counter("apply_trimmed_entries", "Stream entries trimmed away", ["stream"])

@@ -5,9 +5,12 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Protocol
 
+from redis.exceptions import RedisError
+
 from microservices.apply_layer import metrics
 from microservices.apply_layer.closing import Closer
 from microservices.apply_layer.endings import Ending, ended
+from microservices.apply_layer.instruments import Instruments
 from microservices.apply_layer.jobs import Job
 from microservices.apply_layer.outcome import Unknown, of_error, of_order
 from microservices.apply_layer.register import Register
@@ -16,7 +19,7 @@ from microservices.apply_layer.scripts import SENT, Scripts
 from microservices.apply_layer.sent_log import NotLogged, SentLog, SentOrder
 from microservices.contracts.plan import Side
 from microservices.contracts.reason import Reason
-from microservices.exchange import ExchangeError, Order, OrderRequest
+from microservices.exchange import ExchangeError, Order, OrderRequest, SharedBackoff, Throttled
 from microservices.exchange import Side as OrderSide
 
 logger = logging.getLogger(__name__)
@@ -45,6 +48,8 @@ class OrderWorker:
         scripts: turns claims to sent.
         sent_log: every order is in it before it is sent.
         client: the exchange.
+        instruments: cut quantities to what the exchange takes.
+        backoff: told where an order itself was throttled: the next ones wait.
         closer: writes results.
         resolver: takes what is not done when this worker is through with it.
         timeout_s: deadline of one order.
@@ -58,6 +63,8 @@ class OrderWorker:
         sent_log: SentLog,
         client: OrderClient,
         *,
+        instruments: Instruments,
+        backoff: SharedBackoff,
         closer: Closer,
         resolver: Resolver,
         timeout_s: float,
@@ -67,6 +74,8 @@ class OrderWorker:
         self._scripts = scripts
         self._sent_log = sent_log
         self._client = client
+        self._instruments = instruments
+        self._backoff = backoff
         self._closer = closer
         self._resolver = resolver
         self._timeout_s = timeout_s
@@ -114,6 +123,10 @@ class OrderWorker:
         job.ending = ended(Reason.ORDER_NOT_PLACED)  # what it ends in until the order may have been sent
         if job.side is None:
             return
+        job.quantity = self._instruments.floored(job.symbol, job.quantity)
+        if not job.quantity:
+            self._closer.end_job(job, ended(Reason.DUST_POSITION if job.is_exit else Reason.BELOW_MINIMUM))
+            return
         outcome = self._send(job, job.side)
         if isinstance(outcome, Unknown):
             logger.warning(
@@ -147,7 +160,16 @@ class OrderWorker:
             with metrics.ORDER_SECONDS.time():
                 return of_order(self._client.new_order(request, sent_at_ms, timeout_s=self._timeout_s))
         except ExchangeError as error:
+            if isinstance(error, Throttled):
+                self._tell_throttled(error)
             return of_error(error)
+
+    def _tell_throttled(self, error: Throttled) -> None:
+        """Have the next orders wait for their one POST; a Redis that is away changes nothing about this one."""
+        try:
+            self._backoff.note_order_throttled(error)
+        except RedisError as trouble:
+            logger.warning("%s could not be shared: %s", error, trouble)
 
 
 def _not_placed(job: Job, why: str) -> Ending:

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import islice
 from typing import Any
 
 from redis import Redis
@@ -18,25 +17,24 @@ from redis.exceptions import ResponseError
 from microservices.apply_layer import metrics
 from microservices.apply_layer.endings import ended
 from microservices.apply_layer.jobs import Job
+from microservices.apply_layer.lost_results import LostResults
 from microservices.apply_layer.register import Register
 from microservices.apply_layer.resolver import Resolver
 from microservices.apply_layer.result_stream import WrittenResult, result_by_id, results_since
-from microservices.apply_layer.scripts import Done, Exists, LeaseLost, Scripts
+from microservices.apply_layer.scripts import Exists, LeaseLost, Scripts
 from microservices.apply_layer.sent_log import OrderEnd, SentLog, SentOrder
-from microservices.contracts import claim, plan, result
+from microservices.contracts import claim, plan
 from microservices.contracts.claim import Claim, ClaimState, OpenClaim
-from microservices.contracts.fields import Unreadable, stream_id
+from microservices.contracts.fields import Unreadable
 from microservices.contracts.plan import Action, InvalidPlan, Plan
 from microservices.contracts.reason import Reason
-from microservices.runtime import Away, Clock, redis_ms
+from microservices.runtime import Away, Clock
 from microservices.runtime.streams import entry_of
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 100
 CLOCK_SLACK_MS = 600_000
 """Exchange and Redis may disagree on the time; results are searched from this much before an order's own."""
-LOG_KEPT_H = 48
 
 
 @dataclass(frozen=True)
@@ -80,6 +78,7 @@ class Recovery:
         self._resolver = resolver
         self._clock = clock
         self._rules = rules
+        self._lost_results = LostResults(redis, scripts, sent_log, stream_keep_h=rules.stream_keep_h)
         self._check = check
         self._due = threading.Event()
         self._due.set()
@@ -126,7 +125,7 @@ class Recovery:
             run_id = self._server()
             self._check()
             self._take_up_unended()
-            self._rewrite_lost_results()
+            self._lost_results.rewrite()
             self._take_up_open_claims()
             done = True
         finally:
@@ -176,40 +175,6 @@ class Recovery:
     def _note_end(self, order: SentOrder, written: WrittenResult) -> None:
         end = OrderEnd(plan_id=order.plan_id, result_id=written.result_id, fields=written.fields)
         self._sent_log.end(end)
-
-    def _rewrite_lost_results(self) -> None:
-        """Write the results again that Redis has lost: always the newest, so the search ends where none is missing.
-
-        What is older than the streams are kept may have been trimmed away, and is left alone.
-        """
-        oldest_ms = redis_ms(self._redis) - min(self._rules.stream_keep_h, LOG_KEPT_H) * 3_600_000
-        ends = (end for end in self._sent_log.ended_newest_first() if end.result_id and end.fields)
-        while chunk := list(islice(ends, CHUNK)):
-            lost = [end for end in self._missing(chunk) if stream_id(end.result_id, "result id")[0] > oldest_ms]
-            for end in lost:
-                self._rewrite(end)
-            if not lost:
-                return
-
-    def _missing(self, chunk: list[OrderEnd]) -> list[OrderEnd]:
-        pipeline = self._redis.pipeline(transaction=False)
-        for end in chunk:
-            pipeline.xrange(result.STREAM, end.result_id, end.result_id)
-        return [end for end, found in zip(chunk, pipeline.execute(), strict=True) if not found]
-
-    def _rewrite(self, end: OrderEnd) -> None:
-        try:
-            written = result.decode(end.fields, f"the lost result of plan {end.plan_id}")
-        except Unreadable as fault:
-            logger.error("%s: it is not written again", fault)  # noqa: TRY400 (the line says it all)
-            return
-        answer = self._scripts.finish(written, has_claim=True, was_sent=True)
-        if isinstance(answer, LeaseLost):
-            raise _lease_lost()
-        if isinstance(answer, Done):
-            self._sent_log.end(OrderEnd(plan_id=end.plan_id, result_id=answer.result_id, fields=end.fields))
-            metrics.REWRITTEN.inc()
-            logger.warning("Redis had lost the result of plan %s: it is written again", end.plan_id)
 
     def _take_up_open_claims(self) -> None:
         """Go on with claims that no line and nothing in hand speaks of: what a crash left between claim and line."""

@@ -59,7 +59,7 @@ class Resolver:
     Args:
         client: the exchange.
         closer: writes results.
-        backoff: order queries wait for a ban's end, and for nothing less.
+        backoff: order queries wait for a ban's end, and for nothing less; what cannot be read may be one.
         clock: monotonic time for the pauses.
     """
 
@@ -143,8 +143,7 @@ class Resolver:
     def _held_up_s(self) -> float:
         try:
             return self._backoff.remaining_s(BackoffLevel.ORDERS)
-        except BackoffUnreadable as error:
-            logger.warning("The shared back-off holds the queries up: %s", error)
+        except BackoffUnreadable:  # the heartbeat says so, in the log, the metrics and its status
             return UNREADABLE_BACKOFF_S
 
     def _remind(self, case: _Case, why: str) -> None:

@@ -167,7 +167,7 @@ class Scripts:
         args: list[Argument] = [
             self._instance_id, job.plan_id, job.entry_id, _kind(job.action), *self._whose(),
             times.oldest_ms, times.newest_ms, self._limits.max_age_s * 1000,
-            sent_at_ms, _open_line(job.symbol, job.action, ClaimState.SENT, job.entry_id),
+            sent_at_ms, _open_line(job.symbol, job.action, ClaimState.SENT, job.entry_id), plain(job.quantity),
         ]  # fmt: skip
         return _texts(_MARK_SENT(self._redis, keys, args))[0]
 

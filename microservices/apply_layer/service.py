@@ -11,7 +11,7 @@ from microservices.apply_layer.settings import ApplyMode, Settings
 from microservices.contracts import account, claim
 from microservices.contracts.account import AccountBinding
 from microservices.contracts.control import BACKOFF_KEY
-from microservices.exchange import SharedBackoff, SignedClient
+from microservices.exchange import BackoffLevel, SharedBackoff, SignedClient
 from microservices.runtime import Away, Clock, Context, Loop, Refused, SingleInstance
 
 logger = logging.getLogger(__name__)
@@ -26,9 +26,19 @@ class ApplyLayer:
         client: the exchange.
         clock: wall and monotonic time.
         build: version and commit.
+        backoff: the back-off that all services share.
     """
 
-    def __init__(self, settings: Settings, redis: Redis, client: SignedClient, *, clock: Clock, build: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        redis: Redis,
+        client: SignedClient,
+        *,
+        clock: Clock,
+        build: str,
+        backoff: SharedBackoff,
+    ) -> None:
         self._given = Surroundings(
             settings=settings,
             redis=redis,
@@ -37,6 +47,7 @@ class ApplyLayer:
             build=build,
             instance=SingleInstance(redis, settings.state_path, claim.LEASE_KEY, clock),
             sent_log=SentLog(settings.state_path),
+            backoff=backoff,
         )
         self._parts: Parts | None = None
 
@@ -47,10 +58,14 @@ class ApplyLayer:
             Refused: another process runs, this Redis is not this account's, or `sent.log` cannot be read.
             LeaseHeld: another instance holds the lease; it is waited for.
             ExchangeError: the exchange did not name the account; it is asked again.
+            Away: the exchange has banned us, or it cannot be read whether it has: it is asked when that is over.
             redis.exceptions.RedisError: Redis is away.
         """
         given = self._given
         given.instance.acquire()
+        banned_s = given.backoff.remaining_s(BackoffLevel.ORDERS)
+        if banned_s > 0:
+            raise Away(f"the exchange, which may not be asked for {banned_s:.0f} s more")
         binding = AccountBinding(
             given.settings.trading_mode, account.host_of(given.settings.base_url), given.client.account_alias()
         )
@@ -113,12 +128,13 @@ def _announce(settings: Settings, binding: AccountBinding) -> None:
 def build(context: Context[Settings]) -> ApplyLayer:
     """Make the service of its parts."""
     settings = context.settings
+    backoff = SharedBackoff(context.redis, BACKOFF_KEY, UNIT)
     client = SignedClient(
         settings.base_url,
         settings.binance_api_key,
         settings.binance_api_secret,
         clock=context.clock,
         timeout_s=settings.apply_order_timeout_ms / 1000,
-        backoff=SharedBackoff(context.redis, BACKOFF_KEY, UNIT),
+        backoff=backoff,
     )
-    return ApplyLayer(settings, context.redis, client, clock=context.clock, build=context.build)
+    return ApplyLayer(settings, context.redis, client, clock=context.clock, build=context.build, backoff=backoff)

@@ -8,16 +8,19 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from microservices.contracts import claim, control, permit
+from microservices.apply_layer import metrics
+from microservices.contracts import claim, control, permit, universe
 from microservices.contracts.claim import ClaimState
 from microservices.contracts.permit import Gate
 from microservices.contracts.plan import Decision
+from microservices.contracts.universe import Instrument
 from tests.support.apply_paper import ORDER_PATH, SOL, Desk
 from tests.support.apply_world import redis_ms
 from tests.support.paper import PaperExchange
 from tests.support.waiting import wait_until
 
 FINAL_ABSENCE_S = 14.0
+LTC = Instrument("TRADING", 1, "0.01", "0.001", "0.001", "5000", "20", 1, 1)
 
 
 @pytest.fixture
@@ -174,9 +177,9 @@ def test_an_exit_larger_than_the_position_ends_with_what_was_closed(desk: Desk) 
 def test_an_exit_waits_out_a_ban_within_its_plans_life(desk: Desk) -> None:
     """Orders obey 418: no POST while it lasts, one after it; the permits stay unburnt meanwhile."""
     desk.hold(SOL, "1")
-    until_ms = redis_ms(desk.redis) + 1_500
-    desk.redis.hset(control.BACKOFF_KEY, "banned_until_ms", until_ms)
     with desk.running():
+        until_ms = redis_ms(desk.redis) + 1_500
+        desk.redis.hset(control.BACKOFF_KEY, "banned_until_ms", until_ms)
         entry_id = desk.exit()
         time.sleep(0.5)  # nothing must happen, which no event tells
         assert desk.posts() == []
@@ -190,8 +193,8 @@ def test_an_exit_waits_out_a_ban_within_its_plans_life(desk: Desk) -> None:
 def test_a_ban_that_outlives_the_permits_ends_the_plan_as_not_placed(desk: Desk) -> None:
     """Never silently: a new plan can succeed."""
     desk.hold(SOL, "1")
-    desk.redis.hset(control.BACKOFF_KEY, "banned_until_ms", redis_ms(desk.redis) + 60_000)
     with desk.running():
+        desk.redis.hset(control.BACKOFF_KEY, "banned_until_ms", redis_ms(desk.redis) + 60_000)
         entry_id = desk.world.add(symbol=SOL)
         desk.world.permit(entry_id, safe_qty="1", expires_at_ms=redis_ms(desk.redis) + 800)
         end = desk.world.await_result(entry_id)
@@ -212,6 +215,87 @@ def test_a_ban_is_shared_and_no_second_order_goes_out(desk: Desk) -> None:
         time.sleep(0.5)  # nothing must happen, which no event tells
         assert len(desk.posts()) == 1
         assert desk.world.await_result(second).executed
+
+
+@pytest.mark.parametrize(
+    "refusal", [{"fault": "status", "status": 429}, {"fault": "status", "status": 429, "code": -1015}], ids=str
+)
+def test_a_throttled_order_lets_the_next_ones_wait_for_their_one_post(desk: Desk, refusal: dict[str, Any]) -> None:
+    """I-24: the limit of orders would refuse them too, and each has one POST: it goes out when the limit has passed."""
+    others = ("LTCUSDT", "DOTUSDT")
+    for symbol in (SOL, *others):
+        desk.hold(symbol, "10")
+    desk.paper.fault(on_post(retry_after_s=2, **refusal))
+    with desk.running():
+        first = desk.world.await_result(desk.exit())
+        assert (first.error.startswith("exchange_error_10"), first.retryable) == (True, True)
+        until_ms = int(desk.redis.hget(control.BACKOFF_KEY, "orders_until_ms") or 0)
+        for end in [desk.world.await_result(desk.exit(symbol)) for symbol in others]:
+            assert end.executed, end
+        assert [int(post["time_ms"]) >= until_ms for post in desk.posts()] == [False, True, True]
+        desk.world.assert_settled(3)
+
+
+def test_a_quantity_is_cut_to_the_exchanges_step(desk: Desk) -> None:
+    """I-45: the smallest of several gates' need be no multiple of the step; it is cut, never rounded, in plain text."""
+    desk.redis.hset(universe.INSTRUMENTS_KEY, "LTCUSDT", universe.encode_instrument(LTC))
+    desk.hold("LTCUSDT", "10")
+    with desk.running():
+        end = desk.world.await_result(desk.exit("LTCUSDT", "2.0019999999999"))
+        assert (end.executed, end.quantity) == (True, Decimal("2.001"))
+        assert [post["parameters"]["quantity"] for post in desk.posts()] == ["2.001"]
+        made = desk.world.claim(end.plan_id)
+        assert made is not None
+        assert made.qty == Decimal("2.001")
+        small = desk.world.await_result(desk.exit("LTCUSDT", "0.0009"))
+        assert (small.decision, small.error, small.retryable) == (Decision.BLOCKED, "dust_position", False)
+        opened = desk.world.await_result(desk.open("LTCUSDT", "0.0009", price="85"))
+        assert (opened.decision, opened.error) == (Decision.BLOCKED, "below_minimum")
+        assert len(desk.posts()) == 1
+        desk.world.assert_settled(3)
+
+
+@pytest.mark.parametrize(
+    "command", [("HSET", universe.INSTRUMENTS_KEY, "LTCUSDT", "rubbish"), ("SET", universe.INSTRUMENTS_KEY, "rubbish")]
+)
+def test_trouble_in_the_universe_stops_no_exit(desk: Desk, command: tuple[str, ...]) -> None:
+    """I-12: what the gates allow is sent as it is, and the exchange's own filters decide."""
+    desk.hold("LTCUSDT", "10")
+    send: Any = desk.redis.execute_command
+    send(*command)
+    with desk.running():
+        assert desk.world.await_result(desk.exit("LTCUSDT", "2")).executed
+        assert desk.world.await_result(desk.exit("LTCUSDT", "0.0015")).error == "exchange_error_1111"
+
+
+def test_a_back_off_that_is_no_hash_is_in_plain_sight(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    """I-06: no order goes out and none is asked for; status, log and metric say why, and what mends it."""
+    desk.hold("LTCUSDT", "1")
+    desk.paper.fault({"fault": "swallow_reply", "times": 1}, {"fault": "drop", "method": "GET", "path": ORDER_PATH})
+    with desk.running():
+        unresolved = desk.open()
+        wait_until(desk.queries)
+        desk.redis.set(control.BACKOFF_KEY, "x")
+        said = "and none is asked for: quantum:exchange:backoff is no hash: delete it"
+        wait_until(lambda: _says(desk, held_up=said, unresolved=1), 15)
+        assert metrics.HELD_UP._value.get() == 1
+        assert f"Orders are held up {said}" in [
+            record.message for record in caplog.records if record.levelname == "ERROR"
+        ]
+        desk.paper.clear_faults()
+        exiting = desk.exit("LTCUSDT")
+        wait_until(lambda: "takes no order now, or cannot be read" in caplog.text, 15)
+        assert desk.world.results() == []
+        desk.redis.delete(control.BACKOFF_KEY)
+        assert desk.world.await_result(exiting, 20).executed
+        assert desk.world.await_result(unresolved, 20).executed
+        wait_until(lambda: _says(desk, held_up="", unresolved=0), 15)
+
+
+def _says(desk: Desk, **wanted: object) -> bool:
+    """Tell whether the heartbeat says this."""
+    status = claim.decode_status(desk.redis.hgetall(claim.STATUS_KEY))
+    return all(getattr(status, name, None) == value for name, value in wanted.items())
 
 
 def test_without_a_line_in_the_log_there_is_no_order(desk: Desk) -> None:

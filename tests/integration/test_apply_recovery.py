@@ -10,10 +10,12 @@ from redis import Redis
 
 from microservices.apply_layer.assembly import UNIT
 from microservices.apply_layer.sent_log import OrderEnd, SentLog, SentOrder
-from microservices.contracts import account, claim, control, plan, result
+from microservices.contracts import account, claim, control, hashes, plan, position, result
 from microservices.contracts.claim import ClaimState, OpenClaim
 from microservices.contracts.plan import Action, Decision, Side
-from microservices.runtime import LeaseHeld, Refused
+from microservices.contracts.position import Baseline
+from microservices.runtime import Away, LeaseHeld, Refused
+from microservices.runtime.streams import newest_entries
 from tests.support.apply_paper import SOL, Desk
 from tests.support.apply_world import redis_ms
 from tests.support.paper import PaperExchange
@@ -118,7 +120,10 @@ def test_a_claim_without_a_line_goes_on_while_its_plan_is_young(desk: Desk) -> N
         (90.0, ()),
         (1.0, ("SET", control.KILL_SWITCH_KEY, "full_stop")),
         (1.0, ("SET", control.hold_key(SOL), "all: look at this")),
-        (1.0, ("HSET", control.BACKOFF_KEY, "banned_until_ms", "99999999999999")),
+        (1.0, ("HSET", control.BACKOFF_KEY, "orders_until_ms", "99999999999999")),
+        (1.0, ("HSET", control.BACKOFF_KEY, "orders_until_ms", "soon")),
+        (1.0, ("SET", control.KILL_SWITCH_KEY, "Of f")),
+        (1.0, ("RPUSH", control.hold_key(SOL), "x")),
     ],
 )
 def test_a_claim_without_a_line_is_not_sent_where_something_forbids_it(
@@ -134,6 +139,28 @@ def test_a_claim_without_a_line_is_not_sent_where_something_forbids_it(
         end = left.end()
         assert (end.decision, end.error, end.retryable) == (Decision.ERROR, "order_not_placed", True)
         assert orders_of(desk, left) == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        (("HSET", control.BACKOFF_KEY, "banned_until_ms", "99999999999999"), "the exchange, which may not be asked"),
+        (("SET", control.BACKOFF_KEY, "x"), "quantum:exchange:backoff is no hash: delete it"),
+    ],
+)
+def test_a_start_asks_nothing_of_an_exchange_that_has_banned_us(desk: Desk, command: tuple[str, ...], why: str) -> None:
+    """I-24: a restart in the midst of a ban would make it longer; where it cannot be read, it may be one."""
+    left = Left(desk)
+    left.claim(ClaimState.CLAIMED)
+    send: Any = desk.redis.execute_command
+    send(*command)
+    asked = len(desk.paper.requests())
+    with pytest.raises(Away, match=why), desk.running():
+        pass
+    assert len(desk.paper.requests()) == asked
+    desk.redis.delete(control.BACKOFF_KEY)
+    with desk.running():
+        assert left.end().executed
 
 
 def test_a_claim_whose_plan_is_gone_is_not_sent(desk: Desk) -> None:
@@ -179,12 +206,12 @@ def test_a_line_whose_order_is_asked_for_has_its_claim_back(desk: Desk) -> None:
         assert left.end().executed
 
 
-@pytest.mark.slow
 def test_a_line_whose_order_was_never_sent_ends_as_not_placed(desk: Desk) -> None:
     """The crash came between line and POST: found out by asking, and never by sending."""
     left = Left(desk)
     left.claim(ClaimState.CLAIMED)
     left.line()
+    desk.let_absences_be_final()
     with desk.running():
         end = left.end()
         assert (end.error, end.retryable, end.executed) == ("order_not_placed", True, False)
@@ -235,6 +262,49 @@ def test_an_ended_order_whose_result_is_gone_gets_it_back(desk: Desk) -> None:
             assert made.state is ClaimState.DONE
             assert len(desk.log_lines()) == 3
             assert len(desk.posts()) == 1
+
+
+@pytest.mark.parametrize("told_by", ["cursor", "baseline"])
+def test_a_result_that_the_ledger_has_is_not_written_again(desk: Desk, told_by: str) -> None:
+    """I-15: somebody deleted the stream, and the claim has run out: a second result would count the fill twice."""
+    entry_id = desk.exit()
+    with desk.running():
+        first = desk.world.await_result(entry_id)
+        wait_until(lambda: len(desk.log_lines()) == 2)
+    result_id = newest_entries(desk.redis, result.STREAM, count=1)[0].id
+    if told_by == "cursor":
+        desk.redis.set(position.LEDGER_CURSOR_KEY, result_id)
+    else:
+        adopted = Baseline(redis_ms(desk.redis), "test", redis_ms(desk.redis) + 3_000, 1, result_id)
+        desk.redis.hset(position.BASELINE_KEY, mapping=hashes.encode(adopted))
+    desk.redis.delete(result.STREAM, claim.key(first.plan_id))
+    with desk.running():
+        wait_until(lambda: desk.world.pending() == 0)
+        assert desk.world.results() == []
+        assert len(desk.log_lines()) == 2
+
+
+@pytest.mark.parametrize("is_wrong_type", [False, True])
+def test_a_cursor_from_before_a_lost_result_or_none_at_all_brings_it_back(
+    desk: Desk, caplog: pytest.LogCaptureFixture, is_wrong_type: bool
+) -> None:
+    """Rolled back, the ledger's cursor and baseline are older than the fill, which it must learn of."""
+    entry_id = desk.exit()
+    before_ms = redis_ms(desk.redis)
+    with desk.running():
+        first = desk.world.await_result(entry_id)
+        wait_until(lambda: len(desk.log_lines()) == 2)
+    if is_wrong_type:
+        desk.redis.rpush(position.LEDGER_CURSOR_KEY, "x")
+        desk.redis.set(position.BASELINE_KEY, "x")
+    else:
+        desk.redis.set(position.LEDGER_CURSOR_KEY, f"{before_ms - 1}-0")
+        adopted = Baseline(before_ms, "test", before_ms, 1, "0-0")
+        desk.redis.hset(position.BASELINE_KEY, mapping=hashes.encode(adopted))
+    desk.redis.delete(result.STREAM, claim.key(first.plan_id))
+    with desk.running():
+        assert desk.world.results() == [first]
+    assert (position.BASELINE_KEY in caplog.text) is is_wrong_type
 
 
 def test_a_result_that_was_trimmed_away_is_not_written_again(

@@ -8,6 +8,7 @@ from typing import Any
 
 from redis import Redis
 
+from microservices.apply_layer.outcome import ABSENCE_FINAL_AFTER_MS
 from microservices.apply_layer.sent_log import FILE_NAME
 from microservices.contracts import claim
 from microservices.contracts.account import AccountBinding
@@ -97,6 +98,13 @@ class Desk:
     def await_no_claims(self) -> None:
         """Wait until nothing is on its way."""
         wait_until(lambda: self.redis.hlen(claim.OPEN_KEY) == 0, 10, what="no open claim")
+
+    def let_absences_be_final(self) -> None:
+        """Have the exchange's clock pass the time from which on an order that is not there will never be.
+
+        A layer that starts afterwards measures the clock, and need not wait for it.
+        """
+        self.paper.fault({"fault": "skew_clock", "seconds": ABSENCE_FINAL_AFTER_MS / 1000 + 1})
 
     def _last_request(self) -> int:
         asked = self.paper.requests()

@@ -218,7 +218,8 @@ def running(redis: Redis, settings: Settings, client: SignedClient | None = None
     """Run an apply layer while this lasts."""
     clock = SystemClock()
     client = client or client_for(settings, redis)
-    layer = RunningLayer(ApplyLayer(settings, redis, client, clock=clock, build="test"), redis)
+    backoff = SharedBackoff(redis, control.BACKOFF_KEY, UNIT)
+    layer = RunningLayer(ApplyLayer(settings, redis, client, clock=clock, build="test", backoff=backoff), redis)
     try:
         layer.start()
         yield layer

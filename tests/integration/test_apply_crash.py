@@ -1,14 +1,11 @@
-"""kill -9 of a real process at every step, and of Redis: at most one order, exactly one result, the truth told."""
+"""Redis killed, emptied and rolled back under a real process: at most one order, exactly one result, the truth told."""
 
-import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,13 +14,15 @@ import pytest
 from microservices.contracts import claim, permit, result
 from microservices.contracts.claim import ClaimState
 from microservices.contracts.permit import Gate
-from tests.support.apply_crasher import STEPS, UNSENT
 from tests.support.apply_paper import ORDER_PATH, SOL, Desk
+from tests.support.apply_process import environment, process, roll_back
+from tests.support.apply_truth import assert_all_true
+from tests.support.daemon import ROOT
 from tests.support.paper import PaperExchange
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
-ROOT = Path(__file__).parents[2]
+HELD = {SOL: "2"}
 
 
 @pytest.fixture
@@ -38,95 +37,15 @@ def desk(server: RedisServer, paper: PaperExchange, tmp_path: Path) -> Iterator[
     """Everything but the process, with a position to close."""
     with server.client() as client:
         made = Desk(client, paper, tmp_path)
-        made.hold(SOL, "2")
+        made.hold(SOL, HELD[SOL])
         yield made
 
 
-@contextmanager
-def process(server: RedisServer, desk: Desk, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the apply layer as its own process; `arguments` run the one that kills itself."""
-    environment = desk.paper.environment() | {
-        "PATH": os.environ["PATH"], "REDIS_PORT": str(server.port), "STATE_DIRECTORY": str(desk.directory),
-        "APPLY_MODE": "paper", "APPLY_GATES_OPEN": "p33", "APPLY_METRICS_PORT": "0",
-    }  # fmt: skip
-    module = "tests.support.apply_crasher" if arguments else "microservices.apply_layer.main"
-    with (desk.directory / "output").open("ab") as output:
-        running = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment, stderr=output, stdout=output
-        )
-        try:
-            yield running
-        finally:
-            if running.poll() is None:
-                running.kill()
-            running.wait(10)
-
-
-def told_the_truth(desk: Desk, entries: list[str], held_before: str) -> None:
-    """Assert one result each, one order at most for each, and a position that is what the results add up to."""
+def told_the_truth(desk: Desk) -> None:
+    """Wait until nothing is on its way, and assert that everything agrees."""
     desk.await_no_claims()
-    desk.world.assert_settled(len(entries))
-    ends = [desk.world.results_of(entry_id)[0] for entry_id in entries]
-    sent = [post["parameters"]["newClientOrderId"] for post in desk.posts()]
-    assert len(sent) == len(set(sent))
-    assert {end.client_order_id for end in ends if end.executed} <= set(sent)
-    moved = sum((end.quantity if end.side == "BUY" else -end.quantity for end in ends), Decimal(0))
-    assert desk.paper.position(SOL) == Decimal(held_before) + moved
-    for end in ends:
-        made = desk.world.claim(end.plan_id)
-        assert made is not None
-        assert (made.state, made.plan_entry_id) == (ClaimState.DONE, end.plan_entry_id)
-
-
-@pytest.mark.parametrize(
-    "step", [pytest.param(step, marks=pytest.mark.slow if step in UNSENT else ()) for step in STEPS]
-)
-def test_killed_after_a_step_the_plan_still_ends_once(server: RedisServer, desk: Desk, step: str) -> None:
-    """Whatever the step: the next start sends what certainly was not sent, and asks for what may have been."""
-    entry_id = desk.exit()
-    with process(server, desk, step) as killed:
-        assert killed.wait(20) == -signal.SIGKILL
-    with process(server, desk):
-        end = desk.world.await_result(entry_id, 30)
-        assert (end.executed, end.error) == ((False, "order_not_placed") if step in UNSENT else (True, ""))
-        assert len(desk.posts()) == (0 if step in UNSENT else 1)
-        told_the_truth(desk, [entry_id], "2")
-
-
-def answered_or_late(desk: Desk, entry_id: str, until_s: float) -> None:
-    """Wait for a plan's result, but no longer than until a moment."""
-    wait_until(lambda: bool(desk.world.results_of(entry_id)) or time.monotonic() > until_s, 5)
-
-
-@pytest.mark.slow
-def test_killed_at_random_moments_nothing_is_lost_and_nothing_doubled(server: RedisServer, desk: Desk) -> None:
-    """Plans keep coming while the process is killed again and again."""
-    desk.hold(SOL, "38")
-    rng = random.Random(7)
-    entries: list[str] = []
-    for _ in range(8):
-        with process(server, desk):
-            wait_until(lambda: desk.redis.get(claim.LEASE_KEY), 10)
-            alive_until = time.monotonic() + 0.8 + rng.random() * 0.6
-            while time.monotonic() < alive_until:
-                entries.append(desk.exit())
-                answered_or_late(desk, entries[-1], alive_until)
-    with process(server, desk):
-        for entry_id in entries:
-            end = desk.world.await_result(entry_id, 40)
-            assert end.executed or end.error in {"order_not_placed", "mark_lost", "exchange_error_2022"}, end
-        told_the_truth(desk, entries, "40")
-
-
-def roll_back(server: RedisServer, desk: Desk, between: Callable[[], None]) -> None:
-    """Let things happen, then crash Redis and start it again with what was on its disk before."""
-    kept = desk.directory / "kept"
-    shutil.copytree(server.directory / "appendonlydir", kept)
-    between()
-    server.stop(signal.SIGKILL)
-    shutil.rmtree(server.directory / "appendonlydir")
-    kept.rename(server.directory / "appendonlydir")
-    server.start()
+    wait_until(lambda: desk.world.pending() == 0, 10)
+    assert_all_true(desk, HELD)
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -146,7 +65,7 @@ def test_a_redis_rolled_back_to_before_the_claim_gets_no_second_order(
             if restarted:
                 first.kill()
 
-        roll_back(server, desk, trade)
+        roll_back(server, desk.directory / "kept", trade)
         assert not restarted or desk.world.results() == [], "Redis has forgotten it"
         desk.world.set_up()
         desk.world.permit(entry_id, safe_qty="1")
@@ -157,7 +76,7 @@ def test_a_redis_rolled_back_to_before_the_claim_gets_no_second_order(
         end = desk.world.await_result(entry_id, 20)
         assert (end.executed, end.quantity) == (True, Decimal(1))
         assert len(desk.posts()) == 1
-        told_the_truth(desk, [entry_id], "2")
+        told_the_truth(desk)
 
 
 def test_a_redis_rolled_back_while_an_order_is_unresolved_keeps_the_symbol_closed(
@@ -173,14 +92,14 @@ def test_a_redis_rolled_back_while_an_order_is_unresolved_keeps_the_symbol_close
             desk.world.permit(entry_id, safe_qty="1")
             wait_until(lambda: len(desk.queries()) >= 2, 10)
 
-        roll_back(server, desk, trade)
+        roll_back(server, desk.directory / "kept", trade)
         made = wait_until(lambda: desk.world.claim(desk.world.plan(entry_id).plan_id), 20, what="the claim")
         assert made is not None
         assert (made.state, made.plan_entry_id) == (ClaimState.SENT, entry_id)
         assert desk.world.results() == []
         desk.paper.clear_faults()
         assert desk.world.await_result(entry_id, 20).executed
-        told_the_truth(desk, [entry_id], "2")
+        told_the_truth(desk)
 
 
 def test_an_empty_redis_gets_its_results_back(server: RedisServer, desk: Desk) -> None:
@@ -209,7 +128,7 @@ def test_redis_restarted_in_the_midst_of_waiting_changes_nothing(server: RedisSe
         desk.world.permit(entries[1], allow=False, safe_qty="0", reason="no_position")
         assert desk.world.await_result(entries[0], 20).executed
         assert desk.world.await_result(entries[1], 20).error == "no_position"
-        told_the_truth(desk, entries, "2")
+        told_the_truth(desk)
 
 
 def test_the_process_ends_within_its_time_and_starts_again_at_once(server: RedisServer, desk: Desk) -> None:
@@ -227,16 +146,12 @@ def test_the_process_ends_within_its_time_and_starts_again_at_once(server: Redis
 
 def test_check_config_once_and_a_wrong_setting(server: RedisServer, desk: Desk) -> None:
     """The command line of every service: secrets masked, `--once` does the work there is, 78 for a wrong value."""
-    environment = desk.paper.environment() | {
-        "PATH": os.environ["PATH"], "REDIS_PORT": str(server.port), "STATE_DIRECTORY": str(desk.directory),
-        "APPLY_METRICS_PORT": "0", "APPLY_GATES_OPEN": "p33",
-    }  # fmt: skip
+    given = environment(server, desk, desk.directory)
+    del given["APPLY_MODE"]
 
     def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "microservices/apply_layer/main.py", *arguments]
-        return subprocess.run(
-            command, cwd=ROOT, env=environment | variables, capture_output=True, text=True, timeout=30
-        )
+        return subprocess.run(command, cwd=ROOT, env=given | variables, capture_output=True, text=True, timeout=30)
 
     shown = run("--check-config")
     assert shown.returncode == 0

@@ -26,7 +26,11 @@ def environment(server: RedisServer, desk: Desk, directory: Path) -> dict[str, s
 
 @contextmanager
 def process(
-    server: RedisServer, desk: Desk, *crasher: str, directory: Path | None = None, **variables: str
+    server: RedisServer,
+    desk: Desk,
+    *crasher: str,
+    directory: Path | None = None,
+    variables: dict[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run it while this lasts.
 
@@ -43,7 +47,7 @@ def process(
     command = [sys.executable, "-m", module, *crasher]
     with (own / OUTPUT).open("ab") as output:
         running = subprocess.Popen(
-            command, cwd=ROOT, env=environment(server, desk, own) | variables, stderr=output, stdout=output
+            command, cwd=ROOT, env=environment(server, desk, own) | (variables or {}), stderr=output, stdout=output
         )
         try:
             yield running

@@ -1,8 +1,11 @@
 """What a crash or a rollback can leave of one plan: claim, line, order, each put there by itself."""
 
+import contextlib
 import time
 from decimal import Decimal
 from typing import Any
+
+from redis.exceptions import ResponseError
 
 from microservices.apply_layer.sent_log import SentLog, SentOrder
 from microservices.contracts import claim, plan
@@ -13,26 +16,29 @@ from tests.support.apply_world import redis_ms
 
 
 class Left:
-    """What a crash has left of one exit of 1 SOL: pieces are put there one by one.
+    """What a crash has left of one exit of 1 unit: pieces are put there one by one.
 
     Args:
         desk: where.
         plan_id: its plan's.
+        symbol: what it closes.
         age_s: how long ago the plan was made.
     """
 
-    def __init__(self, desk: Desk, *, plan_id: str = "", age_s: float = 1.0) -> None:
+    def __init__(self, desk: Desk, *, plan_id: str = "", symbol: str = SOL, age_s: float = 1.0) -> None:
         self.desk = desk
+        self.symbol = symbol
         redis = desk.redis
         made_ms = redis_ms(redis) - int(age_s * 1000)
         self.entry_id = f"{made_ms}-0"
         fields: Any = {
-            "plan_id": plan_id or f"left-{made_ms}", "symbol": SOL, "decision": "EXECUTE", "side": "SELL",
+            "plan_id": plan_id or f"left-{made_ms}", "symbol": symbol, "decision": "EXECUTE", "side": "SELL",
             "action": "FULL_CLOSE_PROPOSED", "timestamp": f"{made_ms / 1000:.3f}", "source": "test",
         }  # fmt: skip
         self.plan_id = fields["plan_id"]
         redis.xadd(plan.STREAM, fields, id=self.entry_id)
-        redis.xgroup_create(plan.STREAM, plan.GROUP_APPLY, "0")
+        with contextlib.suppress(ResponseError):  # another was left before
+            redis.xgroup_create(plan.STREAM, plan.GROUP_APPLY, "0")
         redis.xreadgroup(plan.GROUP_APPLY, plan.CONSUMER_APPLY, {plan.STREAM: ">"})
 
     @property
@@ -43,13 +49,13 @@ class Left:
     def claim(self, state: ClaimState) -> None:
         """Leave an open claim."""
         fields: dict[Any, Any] = {
-            "state": state.value, "client_order_id": self.client_order_id, "symbol": SOL, "qty": "1",
+            "state": state.value, "client_order_id": self.client_order_id, "symbol": self.symbol, "qty": "1",
             "claimed_at_ms": redis_ms(self.desk.redis), "plan_entry_id": self.entry_id,
         }  # fmt: skip
         if state is ClaimState.SENT:
             fields["sent_at_ms"] = redis_ms(self.desk.redis)
         self.desk.redis.hset(claim.key(self.plan_id), mapping=fields)
-        line = claim.encode_open(OpenClaim(SOL, Action.FULL_CLOSE_PROPOSED, state, self.entry_id))
+        line = claim.encode_open(OpenClaim(self.symbol, Action.FULL_CLOSE_PROPOSED, state, self.entry_id))
         self.desk.redis.hset(claim.OPEN_KEY, self.plan_id, line)
 
     def line(self) -> SentLog:
@@ -58,16 +64,19 @@ class Left:
         log.open()
         log.append(
             SentOrder(
-                plan_id=self.plan_id, plan_entry_id=self.entry_id, symbol=SOL, action=Action.FULL_CLOSE_PROPOSED,
-                side=Side.SELL, quantity=Decimal(1), reduce_only=True, client_order_id=self.client_order_id,
-                sent_at_ms=round(time.time() * 1000), source="test", wait_ms=4,
+                plan_id=self.plan_id, plan_entry_id=self.entry_id, symbol=self.symbol, side=Side.SELL,
+                action=Action.FULL_CLOSE_PROPOSED, quantity=Decimal(1), reduce_only=True,
+                client_order_id=self.client_order_id, sent_at_ms=round(time.time() * 1000),
+                source="test", wait_ms=4,
             )
         )  # fmt: skip
         return log
 
     def order(self) -> None:
         """Leave the order at the exchange."""
-        answer = self.desk.paper.order(SOL, "SELL", "1", reduceOnly="true", newClientOrderId=self.client_order_id)
+        answer = self.desk.paper.order(
+            self.symbol, "SELL", "1", reduceOnly="true", newClientOrderId=self.client_order_id
+        )
         assert answer.status == 200, answer.json
 
     def end(self) -> Any:

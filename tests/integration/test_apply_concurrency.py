@@ -1,6 +1,9 @@
 """Many plans at once: exits leave first and in time, and nobody waits for another's order."""
 
+import json
+import math
 import time
+from collections.abc import Iterator
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -8,17 +11,15 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from microservices.paper_exchange.builtin_market import BASE_PRICES
+from microservices.paper_exchange.builtin_market import builtin_exchange_info
 from tests.support.apply_paper import ORDER_PATH, SOL, Desk
+from tests.support.apply_truth import assert_all_true
+from tests.support.apply_world import FAR, redis_ms
 from tests.support.paper import PaperExchange
 from tests.support.waiting import wait_until
 
-SMALL = {"BTCUSDT": "0.002", "ETHUSDT": "0.02", "BNBUSDT": "0.1", "BCHUSDT": "0.1"}
-
-
-def small(symbol: str) -> str:
-    """Give a quantity of about 50 USDT that is a multiple of every step."""
-    return SMALL.get(symbol) or str(int(Decimal(50) / BASE_PRICES[symbol]) + 1)
+EXITS = 45
+HANGS_S = 10.0
 
 
 @pytest.fixture
@@ -27,27 +28,53 @@ def desk(redis_client: Redis, paper: PaperExchange, tmp_path: Path) -> Desk:
     return Desk(redis_client, paper, tmp_path)
 
 
-def test_exits_all_leave_within_their_permits_life_though_orders_are_slow(desk: Desk) -> None:
-    """Half a second an order and one that hangs for ten: thirty exits on eight workers are through in seconds."""
-    symbols = sorted(BASE_PRICES)
-    for symbol in symbols:
-        desk.hold(symbol, small(symbol))
-    held = {symbol: desk.paper.position(symbol) for symbol in symbols}
+@pytest.fixture
+def crowded(redis_client: Redis, tmp_path: Path) -> Iterator[Desk]:
+    """An exchange with a symbol for each exit and three opens, and a position in each of the former."""
+    listing = builtin_exchange_info()
+    [pattern] = [entry for entry in listing["symbols"] if entry["symbol"] == "DOTUSDT"]
+    listing["symbols"] = [pattern | {"symbol": f"C{number:02}USDT"} for number in range(EXITS + 3)]
+    (tmp_path / "exchange-info.json").write_text(json.dumps(listing))
+    with PaperExchange(settings={"PAPER_EXCHANGE_INFO": str(tmp_path / "exchange-info.json")}) as paper:
+        yield Desk(redis_client, paper, tmp_path / "state")
+
+
+def test_45_exits_leave_within_their_permits_life_and_before_any_open(crowded: Desk) -> None:
+    """Orders take 100 to 500 ms and one hangs for ten seconds; it holds nobody up, and no open goes first."""
+    desk = crowded
+    symbols = [f"C{number:02}USDT" for number in range(EXITS + 3)]
+    amounts = {symbol: str(math.ceil(30 / desk.paper.mark(symbol))) for symbol in symbols}
+    exits, opens = symbols[:EXITS], symbols[EXITS:]
+    for symbol in exits:
+        desk.hold(symbol, amounts[symbol])
+    slow = [{"fault": "latency", "seconds": 0.1 + 0.4 * number / EXITS} for number in range(EXITS)]
+    aims = [{"method": "POST", "path": ORDER_PATH, "symbol": symbol} for symbol in exits]
     desk.paper.fault(
-        {"fault": "accept_late", "seconds": 9.0, "reply": "hang", "symbol": symbols[0], "times": 1},
-        {"fault": "latency", "seconds": 0.4, "method": "POST", "path": ORDER_PATH},
+        {"fault": "accept_late", "seconds": HANGS_S, "reply": "hang", "symbol": exits[0], "times": 1},
+        *(fault | aim for fault, aim in zip(slow[1:], aims[1:], strict=True)),
     )
+    entries = {symbol: desk.exit(symbol, amounts[symbol]) for symbol in exits}
+    entries |= {symbol: desk.open(symbol, amounts[symbol], price="1") for symbol in opens}
+    permitted_ms = redis_ms(desk.redis)
     with desk.running():
-        began = time.monotonic()
-        entries = {symbol: desk.exit(symbol, str(held[symbol])) for symbol in symbols}
-        for symbol in symbols[1:]:
-            end = desk.world.await_result(entries[symbol], 15)
-            assert (end.executed, end.quantity) == (True, held[symbol]), symbol
-        assert time.monotonic() - began < 8, "the one that hangs holds nobody up"
-        assert len(desk.posts()) == len(symbols)
-        hung = desk.world.await_result(entries[symbols[0]], 15)
-        assert hung.executed
-        desk.world.assert_settled(len(symbols))
+        for symbol in [*symbols[1:], symbols[0]]:
+            desk.world.show_account()  # as the brain does all the time
+            end = desk.world.await_result(entries[symbol], 45)
+            assert (end.executed, end.quantity) == (True, Decimal(amounts[symbol])), end
+        assert max(int(post["time_ms"]) for post in desk.posts()) < permitted_ms + FAR
+        assert max(claimed_ms(desk, entries[symbol]) for symbol in exits) <= min(
+            claimed_ms(desk, entries[symbol]) for symbol in opens
+        )
+        desk.await_no_claims()
+        assert_all_true(desk, {symbol: amounts[symbol] for symbol in exits})
+
+
+def claimed_ms(desk: Desk, entry_id: str) -> int:
+    """Tell when a plan was claimed."""
+    made = desk.world.claim(desk.world.plan(entry_id).plan_id)
+    assert made is not None
+    assert made.claimed_at_ms is not None
+    return made.claimed_at_ms
 
 
 def test_opens_never_overtake_exits(redis_client: Redis, paper: PaperExchange, tmp_path: Path) -> None:

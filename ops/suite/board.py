@@ -29,7 +29,7 @@ def render(view: SuiteView, title: str) -> RenderableType:
     side_by_side = Table.grid(padding=(0, 3))
     side_by_side.add_row(_permits(view), _decisions(view))
     parts: list[RenderableType] = [Text(title, style="bold"), _universe(view), _services(view), Text()]
-    parts += [_market(view), Text(), side_by_side, Text(), _positions(view)]
+    parts += [_market(view), Text(), side_by_side, _orders(view), Text(), _positions(view)]
     parts += [Text(f"unreadable: {fault}", style="red") for fault in view.faults[:REASONS_SHOWN]]
     return Group(*parts)
 
@@ -82,6 +82,10 @@ def _permits(view: SuiteView) -> Group:
     for reason, count in view.permits_denied.most_common(REASONS_SHOWN):
         table.add_row(reason, str(count))
     return _titled(f"PERMITS, last 5 min    {view.permits_allowed} allowed, {denied} denied", table)
+
+
+def _orders(view: SuiteView) -> Text:
+    return Text(f"ORDERS, last 5 min    {view.orders}", style="bold" if view.orders.is_well else "bold red")
 
 
 def _decisions(view: SuiteView) -> Group:

@@ -10,14 +10,16 @@ from typing import Any, TypeVar
 import msgspec
 from redis import Redis
 
-from microservices.contracts import candles, claim, decision, hashes, market_state, permit, position
+from microservices.contracts import candles, claim, decision, hashes, market_state, permit, position, result
 from microservices.contracts.control import Mode
 from microservices.contracts.decision import Window
 from microservices.contracts.fields import RawHash, Unreadable
 from microservices.contracts.market_state import MarketStateRow
 from microservices.contracts.position import AccountRow
+from microservices.contracts.result import Result
 from microservices.contracts.universe_reader import Allowlist, Tier, UniverseReader
 from microservices.runtime import streams
+from ops.suite.orders import OrdersLine, orders_line
 from ops.suite.positions import PositionLine, compare
 
 T = TypeVar("T")
@@ -52,6 +54,7 @@ class SuiteView:
     states: dict[str, MarketStateRow]
     permits_allowed: int
     permits_denied: Counter[str]
+    orders: OrdersLine
     positions: tuple[PositionLine, ...]
     decisions: dict[str, int]
     reasons: tuple[tuple[str, int], ...]
@@ -98,6 +101,7 @@ class SuiteReader:
             states=self._states(allowlist.symbols),
             permits_allowed=allowed,
             permits_denied=denied,
+            orders=orders_line(list(self._results(now)), self._status(claim.STATUS_KEY, claim.ApplyStatus)),
             positions=self._positions(),
             decisions=self._decisions(),
             reasons=self._reasons(),
@@ -181,6 +185,13 @@ class SuiteReader:
             else:
                 denied[event.reason] += 1
         return allowed, denied
+
+    def _results(self, now: float) -> Iterable[Result]:
+        since = f"{int((now - RECENT_S) * 1000)}-0"
+        for entry in streams.newest_entries(self._redis, result.STREAM, count=EVENTS_MAX, since=since):
+            ended = self._readable(partial(result.decode, entry.fields or {}, f"{result.STREAM} {entry.id}"))
+            if ended is not None:
+                yield ended
 
     def _positions(self) -> tuple[PositionLine, ...]:
         symbols = sorted(self._symbols_of(position.ledger_key("")) | self._symbols_of(position.snapshot_key("")))

@@ -1,18 +1,22 @@
 """What the board and the final check of a run take for a service at work."""
 
 import time
+from decimal import Decimal
 
 import msgspec
 import pytest
 from redis import Redis
 
-from microservices.contracts import candles, claim, decision, hashes, market_state, position
+from microservices.contracts import candles, claim, decision, hashes, market_state, position, result
 from microservices.contracts.candles import FeedStatus
 from microservices.contracts.claim import ApplyStatus
 from microservices.contracts.control import Mode
 from microservices.contracts.decision import P35Status
 from microservices.contracts.market_state import PublisherStatus
+from microservices.contracts.plan import Decision
 from microservices.contracts.position import BrainStatus
+from microservices.contracts.result import Result
+from ops.suite.orders import OrdersLine
 from ops.suite.reading import SuiteReader
 
 PUBLISH_INTERVAL_S = 10
@@ -72,3 +76,19 @@ def test_what_cannot_be_read_is_said_and_not_ready(redis_client: Redis) -> None:
     view = SuiteReader(redis_client, PUBLISH_INTERVAL_S).read()
     assert any(position.STATUS_KEY in fault for fault in view.faults)
     assert not view.ready
+
+
+def test_results_and_what_the_executor_says_make_the_line_of_orders(redis_client: Redis) -> None:
+    """Of the last five minutes; a result that cannot be read is named and counts for nothing."""
+    ends = {"executed": Decision.EXECUTE, "failed": Decision.ERROR, "blocked": Decision.BLOCKED}
+    for name, kind in ends.items():
+        end = Result(
+            plan_id=name, plan_entry_id="1-0", decision=kind, executed=name == "executed", mode=Mode.PAPER,
+            quantity=Decimal(name == "executed"), wait_ms=3, timestamp=NOW,
+        )  # fmt: skip
+        redis_client.xadd(result.STREAM, result.encode(end))
+    redis_client.xadd(result.STREAM, {"plan_id": "rubbish"})
+    assert ready(redis_client, "apply", unresolved=2, kill_switch="no_new_risk", held_up="by the exchange for 9 s")
+    view = SuiteReader(redis_client, PUBLISH_INTERVAL_S).read()
+    assert view.orders == OrdersLine(1, 1, (3, 3), 2, "by the exchange for 9 s", "no_new_risk")
+    assert any(result.STREAM in fault for fault in view.faults)

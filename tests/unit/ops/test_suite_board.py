@@ -3,14 +3,19 @@
 from collections import Counter
 from decimal import Decimal
 
+import msgspec
 import pytest
 from rich.console import Console
 
+from microservices.contracts.claim import ApplyStatus
 from microservices.contracts.control import Mode
 from microservices.contracts.market_state import MarketStateRow, Regime, Source
+from microservices.contracts.plan import Decision
 from microservices.contracts.position import AccountRow, LedgerRow
+from microservices.contracts.result import Result
 from microservices.contracts.universe_reader import Tier
 from ops.suite.board import render
+from ops.suite.orders import OrdersLine, orders_line
 from ops.suite.positions import Agreement, PositionLine, compare
 from ops.suite.reading import ServiceLine, SuiteView
 
@@ -19,6 +24,10 @@ STATE = MarketStateRow(
 )
 
 
+RESULT = Result(
+    plan_entry_id="1-0", decision=Decision.EXECUTE, executed=True, quantity=Decimal(1), mode=Mode.PAPER, wait_ms=7,
+    timestamp=1,
+)  # fmt: skip
 HELD = PositionLine("BTCUSDT", Decimal("0.5"), Decimal("0.5"), Decimal(60000), Agreement.AGREES)
 
 
@@ -34,6 +43,7 @@ def view(**changes: object) -> SuiteView:
         "states": {"BTCUSDT": STATE},
         "permits_allowed": 3,
         "permits_denied": Counter({"no_position": 2}),
+        "orders": OrdersLine(12, 1, (4, 812), 0, "", "off"),
         "positions": (HELD,),
         "decisions": {"EXECUTE": 3, "BLOCKED": 2},
         "reasons": (("no_position", 2),),
@@ -55,7 +65,15 @@ def shown(board: SuiteView) -> str:
 def test_a_suite_at_work_shows_each_of_its_parts() -> None:
     """Universe, market state, permits, positions against ledger, decisions."""
     text = shown(view())
-    for part in ("30 symbols, 12 s old", "BTCUSDT", "trend", "3 allowed, 2 denied", "ledger agrees", "EXECUTE 3"):
+    for part in (
+        "30 symbols, 12 s old",
+        "BTCUSDT",
+        "trend",
+        "3 allowed, 2 denied",
+        "ledger agrees",
+        "EXECUTE 3",
+        "12 filled, 1 failed",
+    ):
         assert part in text
 
 
@@ -63,6 +81,25 @@ def test_fail_closed_is_said_with_its_reasons() -> None:
     """No list means a line that says so and why, tier by tier."""
     text = shown(view(tier=Tier.NONE, refused=("universe: 400 s old, limit 300 s",)))
     assert "FAIL-CLOSED: universe: 400 s old, limit 300 s" in text
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "is_well"),
+    [
+        (None, "? unresolved, kill switch ?", False),
+        (ApplyStatus(1, Mode.PAPER, "b", 0, 0, 0, "off", ""), "1 failed, 0 unresolved, permits after 9 ms", True),
+        (ApplyStatus(1, Mode.PAPER, "b", 0, 1, 1, "off", ""), "1 unresolved, permits", False),
+        (ApplyStatus(1, Mode.PAPER, "b", 0, 0, 0, "full_stop", ""), "99 % within 9 ms, kill switch full_stop", False),
+        (ApplyStatus(1, Mode.PAPER, "b", 0, 0, 0, "off", "by the exchange for 9 s"), "HELD UP by the exchange", False),
+    ],
+)
+def test_what_keeps_orders_from_going_out_is_on_the_board(status: ApplyStatus | None, said: str, is_well: bool) -> None:
+    """I-39: an order that nobody answered for, a ban, the kill switch: none of them is only in a log."""
+    ends = [RESULT, msgspec.structs.replace(RESULT, wait_ms=9)]
+    ends.append(msgspec.structs.replace(RESULT, decision=Decision.ERROR, executed=False, error="order_rejected"))
+    line = orders_line(ends if status else [], status)
+    assert line.is_well is is_well
+    assert said in shown(view(orders=line))
 
 
 def test_a_position_that_differs_from_the_ledger_is_said_in_the_heading() -> None:

@@ -145,7 +145,7 @@ def test_the_process_ends_within_its_time_and_starts_again_at_once(server: Redis
 
 
 def test_check_config_once_and_a_wrong_setting(server: RedisServer, desk: Desk) -> None:
-    """The command line of every service: secrets masked, `--once` does the work there is, 78 for a wrong value."""
+    """I-38: the command line of every service: secrets masked, `--once` does what there is, 78 for a wrong value."""
     given = environment(server, desk, desk.directory)
     del given["APPLY_MODE"]
 

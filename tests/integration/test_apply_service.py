@@ -170,7 +170,7 @@ def test_a_plan_in_sent_log_is_a_duplicate_though_redis_forgot_its_claim(desk: D
 
 
 def test_a_missing_permit_ends_the_wait_with_the_gates_that_are_missing(desk: Desk) -> None:
-    """Opens wait shorter than exits; a permit that comes later finds the plan ended."""
+    """I-07: opens wait shorter than exits, and none for ever; a permit that comes later finds the plan ended."""
     with desk.running():
         opening = desk.world.add_open("o1", symbol=SOL)
         exiting = desk.world.add("e1", symbol="ETHUSDT")

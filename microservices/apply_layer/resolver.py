@@ -17,6 +17,7 @@ from microservices.exchange import (
     Order,
     Rejected,
     SharedBackoff,
+    Throttled,
     Unreachable,
     codes,
 )
@@ -59,7 +60,8 @@ class Resolver:
     Args:
         client: the exchange.
         closer: writes results.
-        backoff: order queries wait for a ban's end, and for nothing less; what cannot be read may be one.
+        backoff: order queries wait for a ban's end; what cannot be read may be one. A 429 to anybody else does not hold
+            them up, one to a query of ours does.
         clock: monotonic time for the pauses.
     """
 
@@ -70,6 +72,7 @@ class Resolver:
         self._clock = clock
         self._lock = threading.Lock()
         self._cases: dict[str, _Case] = {}
+        self._throttled_until_s = 0.0
         self.wake: Callable[[], None] = _nothing
 
     def adopt(self, job: Job) -> None:
@@ -132,6 +135,8 @@ class Resolver:
         except Unreachable:
             raise
         except ExchangeError as error:
+            if isinstance(error, Throttled):
+                self._throttled_until_s = self._clock.monotonic() + error.retry_after_s
             if isinstance(error, Rejected) and error.code == codes.NO_SUCH_ORDER:
                 outcome = case.inquiry.absent(asked_at_ms)
                 decisive_s = self._clock.monotonic() + (case.inquiry.decisive_at_ms() - asked_at_ms) / 1000
@@ -141,8 +146,9 @@ class Resolver:
         return case.inquiry.found(order, asked_at_ms)
 
     def _held_up_s(self) -> float:
+        throttled_s = self._throttled_until_s - self._clock.monotonic()
         try:
-            return self._backoff.remaining_s(BackoffLevel.ORDERS)
+            return max(throttled_s, self._backoff.remaining_s(BackoffLevel.ORDERS))
         except BackoffUnreadable:  # the heartbeat says so, in the log, the metrics and its status
             return UNREADABLE_BACKOFF_S
 

@@ -80,26 +80,25 @@ def stopped_while_waiting_for_its_permit(desk: Desk) -> str:
     return entry_id
 
 
-def stopped_while_waiting_for_a_worker(desk: Desk) -> str:
-    """The one worker is busy with another symbol's order when it is pressed."""
-    desk.paper.fault({"fault": "latency", "seconds": 1.0, "method": "POST", "path": ORDER_PATH, "symbol": LTC})
-    desk.exit(LTC)
-    wait_until(lambda: desk.posts(LTC))
+def stopped_behind(desk: Desk, symbol: str) -> str:
+    """An order of this symbol is on its way when it is pressed."""
+    desk.paper.fault({"fault": "latency", "seconds": 1.0, "method": "POST", "path": ORDER_PATH, "times": 1})
+    desk.exit(symbol)
+    wait_until(lambda: desk.posts(symbol))
     entry_id = desk.exit()
     wait_until(lambda: desk.world.pending() == 2)
     stop(desk)
     return entry_id
+
+
+def stopped_while_waiting_for_a_worker(desk: Desk) -> str:
+    """The one worker is busy with another symbol's order."""
+    return stopped_behind(desk, LTC)
 
 
 def stopped_while_waiting_for_its_symbol(desk: Desk) -> str:
     """Another order of the symbol is on its way."""
-    desk.paper.fault({"fault": "latency", "seconds": 1.0, "method": "POST", "path": ORDER_PATH, "times": 1})
-    desk.exit()
-    wait_until(lambda: desk.posts(SOL))
-    entry_id = desk.exit()
-    wait_until(lambda: desk.world.pending() == 2)
-    stop(desk)
-    return entry_id
+    return stopped_behind(desk, SOL)
 
 
 def stopped_while_a_ban_holds_it(desk: Desk) -> str:

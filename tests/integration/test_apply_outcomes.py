@@ -236,6 +236,26 @@ def test_a_throttled_order_lets_the_next_ones_wait_for_their_one_post(desk: Desk
         desk.world.assert_settled(3)
 
 
+def test_a_throttled_query_is_not_repeated_before_its_time(desk: Desk) -> None:
+    """I-24: asking on after a 429 would end in a ban, and then no exit goes out either; orders go on meanwhile."""
+    for symbol in (SOL, "LTCUSDT", "DOTUSDT"):
+        desk.hold(symbol, "10")
+    desk.paper.fault(
+        *({"fault": "swallow_reply", "symbol": symbol, "times": 1} for symbol in (SOL, "LTCUSDT")),
+        {"fault": "status", "status": 429, "retry_after_s": 3, "method": "GET", "path": ORDER_PATH, "times": 1},
+    )
+    with desk.running():
+        unanswered = [desk.exit(SOL), desk.exit("LTCUSDT")]
+        wait_until(desk.queries)
+        assert desk.world.await_result(desk.exit("DOTUSDT")).executed
+        for entry_id in unanswered:
+            assert desk.world.await_result(entry_id, 20).executed
+        asked_ms = [int(query["time_ms"]) for query in desk.queries() if query["status"] != 200]
+        answered_ms = [int(query["time_ms"]) for query in desk.queries() if query["status"] == 200]
+        assert len(asked_ms) == 1
+        assert min(answered_ms) >= asked_ms[0] + 2_900
+
+
 def test_a_quantity_is_cut_to_the_exchanges_step(desk: Desk) -> None:
     """I-45: the smallest of several gates' need be no multiple of the step; it is cut, never rounded, in plain text."""
     desk.redis.hset(universe.INSTRUMENTS_KEY, "LTCUSDT", universe.encode_instrument(LTC))

@@ -143,7 +143,7 @@ def test_an_unreadable_back_off_holds_orders_back_and_says_so(suite: Suite) -> N
     suite.wait_for_snapshot()
     suite.redis.set(control.BACKOFF_KEY, GARBAGE)
     added = ask_exit(suite)
-    line = f"waits: {control.BACKOFF_KEY} says that the exchange has banned us, or cannot be read"
+    line = f"waits: {control.BACKOFF_KEY} says that the exchange takes no order now, or cannot be read"
     wait_until(lambda: line in suite.log(APPLY), 5, what="the reason for waiting")
     assert not suite.posts(added)
     suite.redis.delete(control.BACKOFF_KEY)

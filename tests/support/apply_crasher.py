@@ -104,7 +104,8 @@ def signal_after(step: str, how: signal.Signals) -> Callable[[str], None]:
 
     def passed(seen: str) -> None:
         if seen == step and first.acquire(blocking=False):
-            os.kill(os.getpid(), how)
+            # To this very thread: one to the process may be taken by another, and this one go on meanwhile.
+            signal.pthread_kill(threading.get_ident(), how)
 
     return passed
 

@@ -24,11 +24,12 @@ ASKED, RETRY, FINAL = "asked for", "retryable", "final"
 
 # https://developers.binance.com/docs/derivatives/usds-margined-futures/error-code: what a new order can be answered.
 TABLE: dict[int, str] = {
-    -1000: ASKED, -1001: ASKED, -1006: ASKED, -1007: ASKED,  # "execution status unknown", and internal errors
+    -1000: ASKED, -1006: ASKED, -1007: ASKED,  # "execution status unknown", and internal errors
     -1016: ASKED,  # 503 "no longer available": none of the two texts of 503 that promise that nothing was done
     -4116: ASKED,  # an open order has our name: ours
     -1003: RETRY, -1008: RETRY, -1015: RETRY,  # limits and load
     -1021: RETRY, -5028: RETRY,  # clocks, or a slow way
+    -1001: RETRY,  # as 503 with the one text that promises that nothing was done
     -2020: RETRY, -4131: RETRY,  # an empty book, a price too far away
     -1002: FINAL, -1013: FINAL, -1020: FINAL, -1022: FINAL, -1100: FINAL, -1101: FINAL, -1102: FINAL, -1103: FINAL,
     -1104: FINAL, -1105: FINAL, -1106: FINAL, -1111: FINAL, -1115: FINAL, -1116: FINAL, -1117: FINAL, -1118: FINAL,

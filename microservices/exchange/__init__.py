@@ -1,4 +1,4 @@
-"""Binance USDⓈ-M Futures: public and signed calls, errors as types, and the back-off all services share."""
+"""Binance USDⓈ-M Futures: public and signed calls, streams, errors as types, and the back-off all services share."""
 
 from microservices.exchange import codes
 from microservices.exchange.backoff import WEIGHT_LIMIT_PER_MIN, BackoffLevel, BackoffUnreadable, SharedBackoff
@@ -10,7 +10,13 @@ from microservices.exchange.errors import (
     Throttled,
     Unreachable,
 )
-from microservices.exchange.hosts import base_url, check_host, check_websocket_host, websocket_url
+from microservices.exchange.hosts import (
+    base_url,
+    check_host,
+    check_websocket_host,
+    market_stream_url,
+    websocket_url,
+)
 from microservices.exchange.models import (
     Account,
     Balance,
@@ -24,9 +30,19 @@ from microservices.exchange.models import (
 )
 from microservices.exchange.public_client import PublicClient
 from microservices.exchange.signed_client import ORDER_RECV_WINDOW_MS, SignedClient
+from microservices.exchange.streams import (
+    CONNECTION_LIVES_S,
+    STREAMS_MAX,
+    KlineEvent,
+    combined_url,
+    kline_stream,
+    read_kline,
+)
 
 __all__ = [
+    "CONNECTION_LIVES_S",
     "ORDER_RECV_WINDOW_MS",
+    "STREAMS_MAX",
     "WEIGHT_LIMIT_PER_MIN",
     "Account",
     "BackoffLevel",
@@ -35,6 +51,7 @@ __all__ = [
     "Balance",
     "ExchangeError",
     "Kline",
+    "KlineEvent",
     "Order",
     "OrderRequest",
     "PositionRow",
@@ -52,5 +69,9 @@ __all__ = [
     "check_host",
     "check_websocket_host",
     "codes",
+    "combined_url",
+    "kline_stream",
+    "market_stream_url",
+    "read_kline",
     "websocket_url",
 ]

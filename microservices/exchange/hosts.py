@@ -5,7 +5,7 @@ demo REST bases and the testnet's stream base; testnet.binancefuture.com is the 
 demo-fstream.binance.com the demo's stream base.
 Streams: since 2026 market streams live under `/market` and user data under `/private`
 (https://developers.binance.com/docs/derivatives/usds-margined-futures/websocket-market-streams/Important-WebSocket-Change-Notice);
-the base without a path is the old form.
+the base without a path is the old form, retired there on 2026-04-23: it still connects, and then no candle comes.
 """
 
 from collections.abc import Mapping
@@ -59,6 +59,15 @@ def websocket_url(mode: str) -> str:
         ValueError: the mode is none of the three.
     """
     return _known(mode, WEBSOCKET_BASES)
+
+
+def market_stream_url(mode: str) -> str:
+    """Return the base of a mode's market streams.
+
+    Raises:
+        ValueError: the mode is none of the three.
+    """
+    return f"{websocket_url(mode)}/market"
 
 
 def check_host(mode: str, url: str) -> None:

@@ -12,6 +12,7 @@ IMPORTS = {
     "msgspec": "import msgspec",
     "numpy": "import numpy",
     "prometheus-client": "import prometheus_client",
+    "websockets": "import websockets.sync.client",
     "aiohttp": "import aiohttp.web",
     "honcho": "import honcho.manager",
     "rich": "import rich.console, rich.live, rich.table",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from microservices.exchange import base_url, check_host, check_websocket_host, websocket_url
+from microservices.exchange import base_url, check_host, check_websocket_host, market_stream_url, websocket_url
 
 
 @pytest.mark.parametrize("mode", ["paper", "testnet", "mainnet"])
@@ -10,7 +10,8 @@ def test_default_bases_belong_to_their_mode(mode: str) -> None:
     """What a mode uses by default is what it allows."""
     check_host(mode, base_url(mode))
     check_websocket_host(mode, websocket_url(mode))
-    check_websocket_host(mode, websocket_url(mode) + "/market")
+    check_websocket_host(mode, market_stream_url(mode))
+    assert market_stream_url(mode) == websocket_url(mode) + "/market"
 
 
 @pytest.mark.parametrize(

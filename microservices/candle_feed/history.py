@@ -13,6 +13,8 @@ from microservices.contracts.candles import INTERVAL_MS
 LATE_CANDLES = 3
 # How long an answer without a candle is believed: a listing, a halt, or a fault of the exchange that it repairs.
 ABSENT_BELIEVED_S = 900.0
+# How often a symbol's newest candles are read again, so that a candle that the exchange corrected is found.
+VERIFY_EVERY_S = 900.0
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 
@@ -36,6 +38,8 @@ class History:
         self.stored = set(stored)
         self.ask_at = 0.0
         """Monotonic time before which the symbol is left alone."""
+        self.verify_at = float("-inf")
+        """Monotonic time at which its newest candles are read again; at once for what an earlier process stored."""
         self._absent: list[Absent] = []
         self._gaps: set[int] = set()
         self._pause_s = FIRST_PAUSE_S
@@ -49,8 +53,8 @@ class History:
         """
         self._absent = [absent for absent in self._absent if absent.until > now and absent.last_ms >= window.first_ms]
         minutes = range(window.first_ms, window.last_ms + 1, INTERVAL_MS)
-        self.stored.intersection_update(minutes)
-        missing = [] if len(self.stored) == len(minutes) else self._lacking(minutes)
+        self.stored = {minute for minute in self.stored if minute >= window.first_ms}
+        missing = [] if self.stored.issuperset(minutes) else self._lacking(minutes)
         oldest_ms = min(self.stored, default=window.last_ms)
         self._gaps = {minute for minute in missing if oldest_ms < minute < window.last_ms}
         return missing
@@ -68,9 +72,7 @@ class History:
             How many gaps were filled: runs of minutes, younger than the oldest stored one and older than the newest
             settled one, that were found missing.
         """
-        filled = sorted(self._gaps.intersection(stored))
-        self._gaps.difference_update(filled)
-        self.stored.update(stored)
+        filled = self.add(stored)
         asked = range(request.first_ms, request.last_ms + 1, INTERVAL_MS)
         lacking = [minute for minute in asked if minute not in stored]
         late_from_ms = newest_ms - (LATE_CANDLES - 1) * INTERVAL_MS
@@ -79,12 +81,30 @@ class History:
             self.postpone(now)
         else:
             self._pause_s = FIRST_PAUSE_S
-        return len(_runs(filled, now))
+        return filled
+
+    def add(self, stored: Collection[int]) -> int:
+        """Take in what is in Redis now, and return how many gaps that filled."""
+        filled = sorted(self._gaps.intersection(stored))
+        self._gaps.difference_update(filled)
+        self.stored.update(stored)
+        return len(_runs(filled, 0.0))
+
+    def continues(self, minute: int, now: float) -> bool:
+        """Tell whether a candle may be stored without one missing before it that the exchange may still have."""
+        before = minute - INTERVAL_MS
+        if minute in self.stored or before in self.stored:
+            return True
+        return any(absent.first_ms <= before <= absent.last_ms and absent.until > now for absent in self._absent)
 
     def postpone(self, now: float) -> None:
         """Leave the symbol alone for a while, longer each time until an answer is whole again."""
         self.ask_at = now + self._pause_s
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+
+    def count_from(self, first_ms: int) -> int:
+        """Count what is stored from a minute on."""
+        return sum(minute >= first_ms for minute in self.stored)
 
     def newest_ms(self) -> int | None:
         """Return the newest stored open time; None where nothing is stored."""

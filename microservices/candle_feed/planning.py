@@ -14,6 +14,9 @@ FRESH_CANDLES = 300
 # The exchange finishes a candle's last trades shortly after its close; before this it is not asked for.
 SETTLE_MS = 1_000
 
+# A symbol whose candles come by stream is not asked for the newest one before: the stream has it sooner, as a rule.
+STREAM_GRACE_MS = 5_000
+
 # Weight of GET /fapi/v1/klines by its limit, as (limit up to, weight):
 # https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api/Kline-Candlestick-Data
 WEIGHTS = ((99, 1), (499, 2), (1_000, 5), (1_500, 10))
@@ -60,20 +63,25 @@ def weight_of(limit: int) -> int:
     raise ValueError(f"limit is {limit}, expected 1 to {WEIGHTS[-1][0]}")
 
 
-def newest_settled_ms(now_ms: int) -> int:
-    """Return the open time of the newest candle that is closed and settled at the exchange's time `now_ms`."""
-    return (now_ms - SETTLE_MS) // INTERVAL_MS * INTERVAL_MS - INTERVAL_MS
+def newest_settled_ms(now_ms: int, settle_ms: int = SETTLE_MS) -> int:
+    """Return the open time of the newest candle that closed `settle_ms` or more before the exchange's time `now_ms`."""
+    return (now_ms - settle_ms) // INTERVAL_MS * INTERVAL_MS - INTERVAL_MS
 
 
-def next_settled_at_ms(now_ms: int) -> int:
-    """Return the exchange's time at which the next candle will be closed and settled."""
-    return newest_settled_ms(now_ms) + 2 * INTERVAL_MS + SETTLE_MS
+def next_settled_at_ms(now_ms: int, settle_ms: int = SETTLE_MS) -> int:
+    """Return the exchange's time at which the next candle will have closed `settle_ms` before."""
+    return newest_settled_ms(now_ms, settle_ms) + 2 * INTERVAL_MS + settle_ms
 
 
-def wanted(now_ms: int, keep: int) -> Window:
-    """Return the newest `keep` open times that are closed and settled at the exchange's time `now_ms`."""
-    newest_ms = newest_settled_ms(now_ms)
+def wanted(now_ms: int, keep: int, settle_ms: int = SETTLE_MS) -> Window:
+    """Return the newest `keep` open times that closed `settle_ms` or more before the exchange's time `now_ms`."""
+    newest_ms = newest_settled_ms(now_ms, settle_ms)
     return Window(newest_ms - (keep - 1) * INTERVAL_MS, newest_ms)
+
+
+def verification(symbol: str, window: Window) -> Request:
+    """Return the request that reads a symbol's newest candles again, as many as the lightest request has."""
+    return Request(symbol, max(window.first_ms, window.last_ms - (LIGHT_CANDLES - 1) * INTERVAL_MS), window.last_ms)
 
 
 def plan(missing: Mapping[str, Sequence[int]], window: Window) -> list[Request]:

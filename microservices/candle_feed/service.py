@@ -1,27 +1,40 @@
-"""The candle feed: what is missing is planned, asked for, examined and stored, newest candles of all symbols first."""
+"""The candle feed: live candles are stored as they come; what they leave out is planned, asked for and stored."""
 
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from microservices.candle_feed import metrics, planning
+from microservices.candle_feed.book import Book
 from microservices.candle_feed.budget import WeightBudget
 from microservices.candle_feed.fetching import Fetcher, Pass, Task
-from microservices.candle_feed.history import History
+from microservices.candle_feed.live import Live, LiveCandles
+from microservices.candle_feed.live_intake import LiveIntake
 from microservices.candle_feed.planning import Request, Window
 from microservices.candle_feed.settings import Settings
+from microservices.candle_feed.shards import Shard
 from microservices.candle_feed.store import CandleStore
 from microservices.candle_feed.symbols import FollowedSymbols
 from microservices.candle_feed.validation import Examined
 from microservices.contracts.candles import INTERVAL_MS, FeedStatus
 from microservices.contracts.control import BACKOFF_KEY
-from microservices.exchange import ExchangeError, PublicClient, SharedBackoff, Throttled
+from microservices.exchange import (
+    ExchangeError,
+    PublicClient,
+    SharedBackoff,
+    Throttled,
+    combined_url,
+    kline_stream,
+)
+from microservices.exchange.stream_connection import StreamConnection
 from microservices.runtime import Context, Loop
 
 UNIT = "quantum-candle-feed"
 UNIVERSE_EVERY_S = 10.0
 UNIVERSE_AWAITED_EVERY_S = 0.5
 HEARTBEAT_S = 10.0
+LIVE_WAIT_S = 0.5
 # A newest candle that is not there so long after its close counts as lagging.
 LAGGING_AFTER_MS = 15_000
 
@@ -33,7 +46,12 @@ def build(context: Context[Settings]) -> "CandleFeed":
     settings = context.settings
     backoff = SharedBackoff(context.redis, BACKOFF_KEY, UNIT)
     client = PublicClient(settings.base_url, clock=context.clock, backoff=backoff)
-    return CandleFeed(context, client, backoff)
+
+    def open_stream(symbols: Shard) -> StreamConnection:
+        url = combined_url(settings.stream_url, [kline_stream(symbol) for symbol in sorted(symbols)])
+        return StreamConnection(url, clock=context.clock, backoff=backoff)
+
+    return CandleFeed(context, client, backoff, LiveCandles(open_stream, context.clock))
 
 
 class CandleFeed:
@@ -43,9 +61,10 @@ class CandleFeed:
         context: settings, Redis, clock and the sign to stop.
         client: the exchange.
         backoff: the back-off that all services share; the client tells it of throttling.
+        live: the streams.
     """
 
-    def __init__(self, context: Context[Settings], client: PublicClient, backoff: SharedBackoff) -> None:
+    def __init__(self, context: Context[Settings], client: PublicClient, backoff: SharedBackoff, live: Live) -> None:
         settings = context.settings
         self._keep = settings.candles_keep
         self._clock = context.clock
@@ -54,20 +73,22 @@ class CandleFeed:
         self._followed = FollowedSymbols(context.redis, settings.trading_mode, settings.candles_symbols)
         self._budget = WeightBudget(settings.candles_weight_per_min)
         self._fetcher = Fetcher(client, backoff, self._budget, context.clock, context.stop)
-        self._histories: dict[str, History] = {}
+        self._book = Book(self._store, settings.candles_keep, context.clock)
+        self._live = live
+        self._intake = LiveIntake(client, context.clock)
+        self._covered = Shard()
         self._troubles: dict[str, str] = {}
-        self._gaps_filled = 0
-        self._newest_ms = 0
         self._status = FeedStatus(0, 0, 0, 0, 0, 0)
         self._candles = Loop("candles", self.tick_candles, shortfall=self.shortfall)
         self._universe = Loop("universe", self.tick_universe)
+        self._streams = Loop("live", self.tick_live)
 
     def prepare(self) -> None:
         """Need nothing: symbols, exchange and stored candles are all met in the loops."""
 
     def loops(self) -> Sequence[Loop]:
-        """Give the loop that follows the universe and the one that follows the candles."""
-        return (self._universe, self._candles)
+        """Give the loops that follow the universe, ask for candles, and store live ones."""
+        return (self._universe, self._candles, self._streams)
 
     def status_line(self) -> str:
         """Say how many symbols are followed, how many lag, and how new the newest candle is."""
@@ -77,10 +98,11 @@ class CandleFeed:
         close = _clock_time(status.last_close_epoch) if status.last_close_epoch else "-"
         held_s = self._fetcher.held_s()
         held = f", held up by the exchange for {held_s:.0f} s" if held_s else ""
-        return f"{status.symbols} symbols, {status.lagging} lagging, newest close {close}{held}"
+        return f"{status.symbols} symbols, {status.live} live, {status.lagging} lagging, newest close {close}{held}"
 
     def close(self) -> None:
         """Let go of threads and connections."""
+        self._live.close()
         self._fetcher.close()
         self._client.close()
 
@@ -101,6 +123,24 @@ class CandleFeed:
             self._candles.wake.set()
         return UNIVERSE_EVERY_S if self._followed.symbols else UNIVERSE_AWAITED_EVERY_S
 
+    def tick_live(self) -> float:
+        """Store the closed candles that the streams have brought; wait half a second for the first of them.
+
+        Raises:
+            ExchangeError: the exchange's time is not known, so that no candle can be told to be closed.
+            redis.exceptions.RedisError: Redis is away; what it did not take is asked for later.
+        """
+        self._live.follow(self._followed.symbols)
+        events = self._live.take(LIVE_WAIT_S)
+        is_left = self._book.take_live(self._intake.candles(events)) if events else False
+        reopened, covered = self._live.reopened(), self._live.covered()
+        # While nobody listened a candle may have been corrected; one that is missing is asked for anyhow.
+        self._book.verify(reopened)
+        if is_left or reopened or covered != self._covered:
+            self._candles.wake.set()
+        self._covered = covered
+        return 0.0
+
     def tick_candles(self) -> float:
         """Fetch what is missing, for about two seconds at most, and return when to go on.
 
@@ -108,67 +148,44 @@ class CandleFeed:
             ExchangeError: the exchange is away.
             redis.exceptions.RedisError: Redis is away.
         """
-        self._follow()
-        if not self._histories:
+        if not self._followed.symbols:
+            self._book.follow((), 0)
             self._report(None)
             return HEARTBEAT_S
-        window = planning.wanted(self._client.exchange_time_ms(), self._keep)
-        done = self._fetch(window)
-        now_ms = self._client.exchange_time_ms()
-        self._report(now_ms)
+        now_ms = None
+        try:
+            now_ms = self._client.exchange_time_ms()
+            self._book.follow(self._followed.symbols, planning.newest_settled_ms(now_ms, 0))
+            done = self._fetch(now_ms)
+            now_ms = self._client.exchange_time_ms()
+        finally:
+            self._report(now_ms)
         return self._pause_s(done, now_ms)
 
-    def _follow(self) -> None:
-        """Take up symbols that came, with what is stored of them, and forget those that went."""
-        symbols = self._followed.symbols
-        for symbol in symbols:
-            if symbol not in self._histories:
-                history = History(self._store.stored_minutes(symbol))
-                self._histories[symbol] = history
-                self._newest_ms = max(self._newest_ms, history.newest_ms() or 0)
-        for symbol in self._histories.keys() - set(symbols):
-            del self._histories[symbol]
-            self._troubles.pop(symbol, None)
-
-    def _fetch(self, window: Window) -> Pass:
-        now = self._clock.monotonic()
-        missing = {
-            symbol: history.missing(window, now) for symbol, history in self._histories.items() if history.ask_at <= now
-        }
-        # Deeper history leaves room for the next minute's candles of all symbols.
-        keep_free = len(self._histories)
-        tasks = [
-            Task(request, keep_free if planning.is_deep(request, window) else None)
-            for request in planning.plan(missing, window)
-        ]
-        done = self._fetcher.run(tasks, lambda request, examined: self._take(request, examined, window))
+    def _fetch(self, now_ms: int) -> Pass:
+        window = planning.wanted(now_ms, self._keep)
+        graced = planning.wanted(now_ms, self._keep, planning.STREAM_GRACE_MS)
+        needs = self._book.needs({False: window, True: graced}, self._covered)
+        requests = planning.plan(needs.missing, window)
+        fresh = [Task(request, None) for request in requests if not planning.is_deep(request, window)]
+        # What can wait leaves room for the next minute's candles of all symbols.
+        later = [*needs.verify, *(request for request in requests if planning.is_deep(request, window))]
+        tasks = [*fresh, *(Task(request, len(self._book)) for request in later)]
+        done = self._fetcher.run(tasks, partial(self._take, window))
         for symbol, error in done.failures:
             if not isinstance(error, Throttled):  # that is no symbol's own trouble
                 self._failed(symbol, error)
         return done
 
-    def _take(self, request: Request, examined: Examined, window: Window) -> None:
+    def _take(self, window: Window, request: Request, examined: Examined) -> None:
         """Store the candles of an answer."""
         for fault, count in examined.faults.items():
             metrics.REFUSED.labels(fault=fault.value).inc(count)
-        history = self._histories[request.symbol]
-        stored = {candle.open_ms for candle in examined.candles}
-        if examined.candles:
-            held = self._store.store(request.symbol, examined.candles)
-            metrics.STORED.inc(len(stored))
-            self._newest_ms = max(self._newest_ms, *stored)
-        else:
-            held = len(history.stored)
-        gaps = history.answered(request, stored, window.last_ms, self._clock.monotonic())
-        self._gaps_filled += gaps
-        metrics.GAPS_FILLED.inc(gaps)
-        if held < len(history.stored):
-            _log.warning("%s: candles were taken out of Redis, reading again what is there", request.symbol)
-            history.stored = self._store.stored_minutes(request.symbol)
+        self._book.take_answer(request, examined.candles, window.last_ms)
         self._tell_trouble(request.symbol, ", ".join(sorted(examined.faults)))
 
     def _failed(self, symbol: str, error: ExchangeError) -> None:
-        self._histories[symbol].postpone(self._clock.monotonic())
+        self._book.postpone(symbol)
         self._tell_trouble(symbol, error.why)
 
     def _tell_trouble(self, symbol: str, trouble: str) -> None:
@@ -184,34 +201,36 @@ class CandleFeed:
             _log.info("%s: candles are good again (before: %s)", symbol, before)
 
     def _report(self, now_ms: int | None) -> None:
-        """Write the status hash and the gauges; nothing lags where nothing is followed (`now_ms` None)."""
-        lagging = 0
+        """Write the status hash and the gauges; where the exchange's time is not known every symbol lags."""
+        symbols = len(self._book)
+        lagging = symbols
         if now_ms is not None:
-            expected_ms = planning.newest_settled_ms(now_ms - LAGGING_AFTER_MS)
-            lagging = sum(expected_ms not in history.stored for history in self._histories.values())
+            lagging = self._book.lagging(planning.newest_settled_ms(now_ms - LAGGING_AFTER_MS))
+        newest_ms = self._book.newest_ms
         self._status = FeedStatus(
-            symbols=len(self._histories),
+            symbols=symbols,
             lagging=lagging,
-            last_close_epoch=(self._newest_ms + INTERVAL_MS) // 1000 if self._newest_ms else 0,
-            gaps_filled_total=self._gaps_filled,
-            reconnects_total=0,
+            last_close_epoch=(newest_ms + INTERVAL_MS) // 1000 if newest_ms else 0,
+            gaps_filled_total=self._book.gaps_filled,
+            reconnects_total=self._live.reconnects,
             updated_at=int(self._clock.now()),
+            live=len(self._covered),
         )
         self._store.write_status(self._status)
-        metrics.SYMBOLS.set(self._status.symbols)
+        metrics.SYMBOLS.set(symbols)
         metrics.LAGGING.set(lagging)
+        metrics.COVERED.set(self._status.live)
         metrics.LAST_CLOSE.set(self._status.last_close_epoch)
         metrics.WEIGHT_USED.set(self._budget.used)
         metrics.EXCHANGE_WEIGHT.set(self._client.used_weight or 0)
 
     def _pause_s(self, done: Pass, now_ms: int) -> float:
         """Return the seconds until the next candle settles, a symbol may be asked again, or a hold-up ends."""
-        now = self._clock.monotonic()
-        settles_s = (planning.next_settled_at_ms(now_ms) - now_ms) / 1000
-        again_s = (history.ask_at - now for history in self._histories.values() if history.ask_at > now)
+        graces = (planning.SETTLE_MS, planning.STREAM_GRACE_MS) if self._covered else (planning.SETTLE_MS,)
+        settles_s = min(planning.next_settled_at_ms(now_ms, grace) - now_ms for grace in graces) / 1000
         if done.left:
             return min(done.wait_s, settles_s, HEARTBEAT_S)
-        return min(settles_s, HEARTBEAT_S, *again_s)
+        return min(settles_s, HEARTBEAT_S, self._book.next_ask_s())
 
 
 def _clock_time(epoch_s: int) -> str:

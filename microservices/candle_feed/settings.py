@@ -6,7 +6,13 @@ from msgspec import Meta
 
 from microservices.contracts.candles import KEPT_DEFAULT
 from microservices.contracts.control import Mode
-from microservices.exchange import WEIGHT_LIMIT_PER_MIN, base_url, check_host
+from microservices.exchange import (
+    WEIGHT_LIMIT_PER_MIN,
+    base_url,
+    check_host,
+    check_websocket_host,
+    market_stream_url,
+)
 from microservices.runtime import CommonSettings, SettingError
 
 
@@ -20,6 +26,9 @@ class Settings(CommonSettings, frozen=True, kw_only=True):
     ] = 1200
     trading_mode: Annotated[Mode, Meta(description="Which exchange the candles are of")] = Mode.TESTNET
     binance_futures_base_url: Annotated[str, Meta(description="Empty: by mode")] = ""
+    binance_futures_ws_url: Annotated[
+        str, Meta(description="Base of the streams, with /market or in the old form without; empty: by mode")
+    ] = ""
     candles_metrics_port: Annotated[int, Meta(ge=0, le=65535, description="0 is no metrics")] = 8042
 
     def __post_init__(self) -> None:
@@ -29,6 +38,11 @@ class Settings(CommonSettings, frozen=True, kw_only=True):
         except ValueError as fault:
             allowed = f"a URL of mode {self.trading_mode} ({fault})"
             raise SettingError("BINANCE_FUTURES_BASE_URL", self.binance_futures_base_url, allowed) from None
+        try:
+            check_websocket_host(self.trading_mode, self.stream_url)
+        except ValueError as fault:
+            allowed = f"a stream base of mode {self.trading_mode} ({fault})"
+            raise SettingError("BINANCE_FUTURES_WS_URL", self.binance_futures_ws_url, allowed) from None
         if self.trading_mode is not Mode.PAPER and self.candles_weight_per_min > WEIGHT_LIMIT_PER_MIN:
             raise SettingError(
                 "CANDLES_WEIGHT_PER_MIN",
@@ -40,6 +54,11 @@ class Settings(CommonSettings, frozen=True, kw_only=True):
     def base_url(self) -> str:
         """Where the exchange is asked."""
         return self.binance_futures_base_url or base_url(self.trading_mode)
+
+    @property
+    def stream_url(self) -> str:
+        """Where live candles come from."""
+        return self.binance_futures_ws_url or market_stream_url(self.trading_mode)
 
     @property
     def metrics_port(self) -> int | None:

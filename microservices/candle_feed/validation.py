@@ -39,24 +39,28 @@ def examine(rows: Iterable[Kline], request: Request, now_ms: int) -> Examined:
     kept: dict[int, Candle] = {}
     faults: dict[Fault, int] = {}
     for row in rows:
-        fault = fault_of(row, request, now_ms)
+        outside = not request.first_ms <= row.open_ms <= request.last_ms
+        fault = fault_of(row, now_ms) or (Fault.OUTSIDE if outside else None)
         if fault is None:
-            kept[row.open_ms] = Candle(row.open_ms, row.open, row.high, row.low, row.close, row.volume)
+            kept[row.open_ms] = candle_of(row)
         else:
             faults[fault] = faults.get(fault, 0) + 1
     return Examined([kept[open_ms] for open_ms in sorted(kept)], faults)
 
 
-def fault_of(row: Kline, request: Request, now_ms: int) -> Fault | None:
-    """Tell what is wrong with a row; None where nothing is."""
+def candle_of(row: Kline) -> Candle:
+    """Make the candle that is stored."""
+    return Candle(row.open_ms, row.open, row.high, row.low, row.close, row.volume)
+
+
+def fault_of(row: Kline, now_ms: int) -> Fault | None:
+    """Tell what is wrong with a row, whoever asked for it; None where nothing is."""
     if row.open_ms % INTERVAL_MS:
         return Fault.MISALIGNED
     if row.close_ms - row.open_ms != INTERVAL_MS - 1:
         return Fault.WRONG_LENGTH
     if row.close_ms >= now_ms:
         return Fault.NOT_CLOSED
-    if not request.first_ms <= row.open_ms <= request.last_ms:
-        return Fault.OUTSIDE
     return _price_fault(row)
 
 

@@ -80,3 +80,5 @@ class FeedStatus(msgspec.Struct, frozen=True):
     gaps_filled_total: int
     reconnects_total: int
     updated_at: int
+    live: int = 0
+    """Symbols whose candles come by stream."""

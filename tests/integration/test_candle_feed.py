@@ -38,7 +38,7 @@ def test_history_is_filled(world: World) -> None:
     assert (status.symbols, status.lagging, status.gaps_filled_total, status.reconnects_total) == (2, 0, 0, 0)
     assert status.last_close_epoch == (NEWEST_MS + INTERVAL_MS) // 1000
     assert status.updated_at == NOW
-    assert feed.status_line() == "2 symbols, 0 lagging, newest close 08:00 UTC"
+    assert feed.status_line() == "2 symbols, 0 live, 0 lagging, newest close 08:00 UTC"
 
 
 def test_the_newest_300_of_all_come_before_depth(world: World) -> None:

@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 from redis import Redis
@@ -13,7 +14,7 @@ from microservices.contracts import candles, hashes, universe
 from microservices.contracts.candles import INTERVAL_MS, Candle, FeedStatus
 from microservices.contracts.control import BACKOFF_KEY, Mode
 from microservices.contracts.universe import UniverseDocument, UniverseMeta
-from microservices.exchange import PublicClient, SharedBackoff
+from microservices.exchange import Kline, KlineEvent, PublicClient, SharedBackoff
 from microservices.runtime import Context
 from tests.support.clock import FakeClock
 from tests.support.http_server import HttpServer, Request, answer
@@ -72,6 +73,55 @@ def usual_close(minute: int) -> str:
     return f"{100 + minute // INTERVAL_MS % 977}.5"
 
 
+class ScriptedLive:
+    """Streams that say what a test lets them say; nothing is connected until `connect`."""
+
+    def __init__(self) -> None:
+        self.reconnects = 0
+        self.symbols: frozenset[str] = frozenset()
+        """What the feed asked for."""
+        self._is_up = False
+        self._events: list[KlineEvent] = []
+        self._reopened: frozenset[str] = frozenset()
+
+    def connect(self) -> None:
+        """Have the candles of all symbols come; a second time counts as a reconnect."""
+        self._is_up = True
+
+    def disconnect(self) -> None:
+        """Lose the connection; what is said from now on is not heard."""
+        self._is_up = False
+
+    def reconnect(self) -> None:
+        """Have it back."""
+        self._is_up = True
+        self.reconnects += 1
+        self._reopened = self.symbols
+
+    def say(self, symbol: str, row: list[Any], event_ms: int | None = None) -> None:
+        """Tell a closed candle, given as a row of klines."""
+        if self._is_up:
+            kline = Kline(*row[:7])
+            self._events.append(KlineEvent(symbol, event_ms or kline.close_ms + 1, closed=True, kline=kline))
+
+    def follow(self, symbols: Iterable[str]) -> None:
+        self.symbols = frozenset(symbols)
+
+    def covered(self) -> frozenset[str]:
+        return self.symbols if self._is_up else frozenset()
+
+    def reopened(self) -> frozenset[str]:
+        reopened, self._reopened = self._reopened, frozenset()
+        return reopened
+
+    def take(self, timeout_s: float) -> list[KlineEvent]:
+        events, self._events = self._events, []
+        return [event for event in events if event.symbol in self.symbols]
+
+    def close(self) -> None:
+        self._is_up = False
+
+
 class World:
     """One Redis, one market, one clock; feeds come and go."""
 
@@ -80,6 +130,7 @@ class World:
         self.market = market
         self.clock = market.clock
         self.stop = threading.Event()
+        self.live = ScriptedLive()
 
     def feed(self, *symbols: str, url: str = "", **settings: Any) -> CandleFeed:
         """Make a feed; without symbols it follows the universe."""
@@ -91,7 +142,7 @@ class World:
         )
         backoff = SharedBackoff(self.redis, BACKOFF_KEY, UNIT)
         client = PublicClient(told.base_url, clock=self.clock, timeout_s=2.0, backoff=backoff)
-        return CandleFeed(Context(told, self.redis, self.clock, self.stop, "test"), client, backoff)
+        return CandleFeed(Context(told, self.redis, self.clock, self.stop, "test"), client, backoff, self.live)
 
     def publish_universe(self, *symbols: str, mode: Mode = Mode.PAPER) -> None:
         """Put a fresh, valid list into Redis."""

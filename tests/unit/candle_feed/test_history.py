@@ -102,3 +102,23 @@ def test_a_minute_is_stored_missing_or_believed_absent(
         asked_in_vain = request.first_ms <= minute <= request.last_ms and minute not in given_minutes
         assert minute in history.stored or minute in missing or asked_in_vain
     assert set(ago(*stored)) | set(given_minutes) == history.stored
+
+
+def test_a_candle_continues_what_is_stored_or_known_to_be_absent() -> None:
+    """Beside a stored one, in its place, or behind one that the exchange does not have: anything else waits."""
+    history = History(ago(*range(9, 4, -1)))
+    assert history.continues(ago(5)[0], 0)
+    assert history.continues(ago(4)[0], 0)
+    assert not history.continues(ago(3)[0], 0)
+    history.answered(ask(9), set(ago(*range(9, 4, -1))), NEWEST, 0)
+    assert history.continues(ago(3)[0], 0), "the exchange was asked for the one before, and had none"
+    assert not history.continues(ago(3)[0], ABSENT_BELIEVED_S), "which is believed for a while"
+
+
+def test_a_candle_that_came_by_stream_stays_known_before_it_is_wanted() -> None:
+    """The newest candle is ahead of what is asked for; it neither is missing nor gets forgotten."""
+    history = History(ago(*range(10)))
+    ahead = NEWEST + INTERVAL_MS
+    history.add([ahead])
+    assert history.missing(WINDOW, 0) == []
+    assert ahead in history.stored

@@ -12,6 +12,7 @@ def test_defaults_are_the_documented_ones() -> None:
     settings = load_settings(Settings, {})
     assert (settings.candles_symbols, settings.candles_keep, settings.candles_weight_per_min) == ((), 1500, 1200)
     assert (settings.trading_mode, settings.base_url) == (Mode.TESTNET, "https://testnet.binancefuture.com")
+    assert settings.stream_url == "wss://fstream.binancefuture.com/market"
     assert settings.metrics_port == 8042
 
 
@@ -25,11 +26,13 @@ def test_variables_are_read() -> None:
             "CANDLES_WEIGHT_PER_MIN": "100000",
             "TRADING_MODE": "paper",
             "BINANCE_FUTURES_BASE_URL": "http://127.0.0.1:1234",
+            "BINANCE_FUTURES_WS_URL": "ws://127.0.0.1:1234",
             "CANDLES_METRICS_PORT": "0",
         },
     )
     assert settings.candles_symbols == ("BTCUSDT", "ETHUSDT")
     assert (settings.base_url, settings.metrics_port) == ("http://127.0.0.1:1234", 0)
+    assert settings.stream_url == "ws://127.0.0.1:1234", "the old form, without a path"
 
 
 @pytest.mark.parametrize(
@@ -43,6 +46,8 @@ def test_variables_are_read() -> None:
         ({"BINANCE_FUTURES_BASE_URL": "https://fapi.binance.com"}, "BINANCE_FUTURES_BASE_URL"),
         ({"TRADING_MODE": "paper", "BINANCE_FUTURES_BASE_URL": "https://fapi.binance.com"}, "BINANCE_FUTURES_BASE_URL"),
         ({"TRADING_MODE": "mainnet", "BINANCE_FUTURES_BASE_URL": "http://127.0.0.1:1"}, "BINANCE_FUTURES_BASE_URL"),
+        ({"BINANCE_FUTURES_WS_URL": "wss://fstream.binance.com/market"}, "BINANCE_FUTURES_WS_URL"),
+        ({"BINANCE_FUTURES_WS_URL": "wss://fstream.binancefuture.com/private"}, "BINANCE_FUTURES_WS_URL"),
     ],
 )
 def test_refused(environ: dict[str, str], name: str) -> None:

@@ -46,14 +46,16 @@ def row(**changes: Any) -> Kline:
 )
 def test_faults(changes: dict[str, Any], fault: Fault | None) -> None:
     """Every kind of bad row is named."""
-    assert fault_of(row(**changes), REQUEST, NOW) is fault
+    examined = examine([row(**changes)], REQUEST, NOW)
+    assert examined.faults == ({} if fault is None else {fault: 1})
+    assert len(examined.candles) == (fault is None)
 
 
 def test_a_candle_counts_as_closed_only_by_the_exchanges_time() -> None:
     """A candle whose last millisecond is now is not closed; one millisecond later it is."""
     close_ms = OPEN + INTERVAL_MS - 1
-    assert fault_of(row(), REQUEST, close_ms) is Fault.NOT_CLOSED
-    assert fault_of(row(), REQUEST, close_ms + 1) is None
+    assert fault_of(row(), close_ms) is Fault.NOT_CLOSED
+    assert fault_of(row(), close_ms + 1) is None
 
 
 def test_answers_are_sorted_and_one_per_minute() -> None:

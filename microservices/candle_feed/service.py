@@ -35,6 +35,7 @@ UNIVERSE_EVERY_S = 10.0
 UNIVERSE_AWAITED_EVERY_S = 0.5
 HEARTBEAT_S = 10.0
 LIVE_WAIT_S = 0.5
+REPORT_EVERY_S = 1.0  # while candles come by stream
 # A newest candle that is not there so long after its close counts as lagging.
 LAGGING_AFTER_MS = 15_000
 
@@ -79,6 +80,7 @@ class CandleFeed:
         self._covered = Shard()
         self._troubles: dict[str, str] = {}
         self._status = FeedStatus(0, 0, 0, 0, 0, 0)
+        self._reported_at = float("-inf")
         self._candles = Loop("candles", self.tick_candles, shortfall=self.shortfall)
         self._universe = Loop("universe", self.tick_universe)
         self._streams = Loop("live", self.tick_live)
@@ -139,6 +141,8 @@ class CandleFeed:
         if is_left or reopened or covered != self._covered:
             self._candles.wake.set()
         self._covered = covered
+        if events and self._clock.monotonic() - self._reported_at >= REPORT_EVERY_S:
+            self._report(self._client.exchange_time_ms())
         return 0.0
 
     def tick_candles(self) -> float:
@@ -217,6 +221,7 @@ class CandleFeed:
             live=len(self._covered),
         )
         self._store.write_status(self._status)
+        self._reported_at = self._clock.monotonic()
         metrics.SYMBOLS.set(symbols)
         metrics.LAGGING.set(lagging)
         metrics.COVERED.set(self._status.live)

@@ -45,6 +45,11 @@ class Layout:
         return f"http://127.0.0.1:{self.paper_port}"
 
     @property
+    def stream_url(self) -> str:
+        """Where its market streams are."""
+        return f"ws://127.0.0.1:{self.paper_port}/market"
+
+    @property
     def redis_environment(self) -> dict[str, str]:
         """How every process and script finds the run's own Redis, and none but that."""
         return {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(self.redis_port), "REDIS_DB": "0"}
@@ -111,7 +116,11 @@ def _service(layout: Layout, index: int, name: str) -> Process:
 
 
 def _trading(layout: Layout) -> dict[str, str]:
-    mode = {"TRADING_MODE": "paper", "BINANCE_FUTURES_BASE_URL": layout.paper_url}
+    mode = {
+        "TRADING_MODE": "paper",
+        "BINANCE_FUTURES_BASE_URL": layout.paper_url,
+        "BINANCE_FUTURES_WS_URL": layout.stream_url,
+    }
     return layout.base_environment | mode
 
 

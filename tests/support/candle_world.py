@@ -25,7 +25,7 @@ NEWEST_MS = 1_800_000_000_000 - INTERVAL_MS
 
 
 class Market(HttpServer):
-    """Plays the exchange: its time is the clock's; every minute has a candle unless a test says otherwise."""
+    """Plays the exchange: its time is the clock's but for `ahead_s`; every minute has a candle unless told so."""
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__(self._serve_one)
@@ -37,6 +37,12 @@ class Market(HttpServer):
         self.wrong: dict[str, bytes] = {}
         """Raw answers for symbols that get no candles."""
         self.headers: dict[str, str] = {}
+        self.ahead_s = 0.0
+        """How far its clock is ahead of the machine's."""
+
+    def now_ms(self) -> int:
+        """Its own time."""
+        return int((self.clock.now() + self.ahead_s) * 1000)
 
     def asked(self) -> list[Request]:
         """The requests for candles, in the order of their arrival."""
@@ -47,7 +53,7 @@ class Market(HttpServer):
         return [(request.query["symbol"], int(request.query["limit"])) for request in self.asked()]
 
     def _serve_one(self, request: Request, connection: socket.socket) -> None:
-        now_ms = int(self.clock.now() * 1000)
+        now_ms = self.now_ms()
         if request.path == "/fapi/v1/time":
             connection.sendall(answer(json.dumps({"serverTime": now_ms}).encode()))
         elif request.query["symbol"] in self.wrong:

@@ -136,11 +136,14 @@ class CandleFeed:
         events = self._live.take(LIVE_WAIT_S)
         is_left = self._book.take_live(self._intake.candles(events)) if events else False
         reopened, covered = self._live.reopened(), self._live.covered()
-        # While nobody listened a candle may have been corrected; one that is missing is asked for anyhow.
-        self._book.verify(reopened)
         if is_left or reopened or covered != self._covered:
             self._candles.wake.set()
         self._covered = covered
+        if reopened:
+            # While nobody listened a candle may have been corrected; one that is missing is asked for anyhow.
+            self._book.verify(reopened)
+            # A machine that slept lost its connections, and its monotonic clock stood still meanwhile.
+            self._client.sync_time()
         if events and self._clock.monotonic() - self._reported_at >= REPORT_EVERY_S:
             self._report(self._client.exchange_time_ms())
         return 0.0

@@ -9,12 +9,16 @@ from rich.text import Text
 
 from microservices.contracts.market_state import MarketStateRow, Regime
 from microservices.contracts.universe_reader import Tier
+from ops.market.tiles import strip
+from ops.market.view import cells
 from ops.suite.positions import Agreement, summary
 from ops.suite.reading import SuiteView
 
 STATES_SHOWN = 10
 REASONS_SHOWN = 6
 POSITIONS_SHOWN = 8
+STRIP_WIDTH = 100
+"""One sign a symbol, the most volatile first: 600 symbols take six lines."""
 _AGREEMENT_STYLE = {
     Agreement.AGREES: "",
     Agreement.NOT_SEEN: "yellow",
@@ -61,7 +65,8 @@ def _market(view: SuiteView) -> Group:
         numbers = (f"{state.sigma:.6f}", f"{state.mu:+.6f}", f"{state.ts:.3f}")
         age = f"{view.at - state.ts_timestamp:.0f}"
         table.add_row(symbol, *numbers, regime, f"{probability:.0%}", str(state.buffer_size), age)
-    return _titled(f"MARKET STATE    {len(view.states)} symbols: {counts}", table)
+    heading = Text(f"MARKET STATE    {len(view.states)} symbols: {counts}", style="bold")
+    return Group(heading, strip(cells(view.states), STRIP_WIDTH), table) if view.states else Group(heading, table)
 
 
 def _shown_states(view: SuiteView) -> list[str]:

@@ -1,0 +1,129 @@
+"""Regime and volatility of all symbols at a glance, as the publisher last published them. It only reads.
+
+On a terminal it goes on until Ctrl-C; elsewhere, or with --once, it shows the board once.
+
+Exit: 0 there and young; 2 some states are older than --max-age or cannot be read; 3 no state at all; 1 cannot tell (no
+Redis, usage). Redis: REDIS_URL, else REDIS_HOST, REDIS_PORT, REDIS_DB; REDIS_USERNAME, REDIS_PASSWORD or
+REDIS_PASSWORD_FILE. NO_COLOR leaves the colours out: every tile says its regime by a sign as well.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from redis import Redis
+from redis.exceptions import RedisError
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from microservices.contracts import market_state
+from microservices.runtime import CommonSettings, connect, load_settings
+from ops.lib.report import CANNOT_TELL, DEGRADED, MISSING, PROVEN
+from ops.market.heat_map import draw
+from ops.market.reading import read_market
+from ops.market.tiles import render
+from ops.market.view import Market, Sort
+from ops.operate.common import guarded
+
+NAME = "market_board.py"
+WIDTH = 118
+_NAMED = 10
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose refusal has the exit code that every script here has for it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and the usage."""
+        self.exit(CANNOT_TELL, f"{NAME}: {message}\n\n{self.format_usage()}")
+
+
+def work(argv: Sequence[str]) -> int:
+    """Show the board; return the exit code.
+
+    Raises:
+        SettingError: Redis's settings cannot be used.
+        redis.exceptions.RedisError: Redis is away.
+    """
+    options = _options(argv)
+    # Names and reasons come from Redis: nothing in them is markup.
+    console = Console(width=None if sys.stdout.isatty() else WIDTH, markup=False, highlight=False)
+    with connect(load_settings(CommonSettings, os.environ), "market-board") as redis:
+        if console.is_terminal and not options.once and options.png is None:
+            _watch(redis, console, options)
+            return PROVEN
+        market = read_market(redis)
+    if options.png is not None:
+        try:
+            draw(market, options.sort).write(options.png)
+        except OSError as fault:
+            print(f"{NAME}: {options.png} cannot be written: {fault.strerror}", file=sys.stderr)
+            return CANNOT_TELL
+        print(f"{len(market.states)} symbols drawn in {options.png}", file=sys.stderr)
+    else:
+        console.print(render(market, options.sort, console.width))
+    return _judged(market, options.max_age)
+
+
+def _watch(redis: Redis, console: Console, options: argparse.Namespace) -> None:
+    """Show the board again and again; Ctrl-C is the way to end it."""
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        try:
+            while True:
+                live.update(_shown(redis, console, options), refresh=True)
+                time.sleep(options.every)
+        except KeyboardInterrupt:
+            return
+
+
+def _shown(redis: Redis, console: Console, options: argparse.Namespace) -> RenderableType:
+    """Lay out what is there now; an outage is shown, and not the end."""
+    try:
+        return render(read_market(redis), options.sort, console.width, console.height)
+    except RedisError as away:
+        return Text(f"Redis is away: {away}", style="bold red")
+
+
+def _judged(market: Market, max_age_s: float) -> int:
+    if not market.states:
+        print(f"no market state at all: expected {market_state.key('SYMBOL')} of the publisher", file=sys.stderr)
+        return MISSING
+    old = market.older_than(max_age_s)
+    if old:
+        named = ", ".join(old[:_NAMED]) + (", …" if len(old) > _NAMED else "")
+        print(f"{len(old)} states are older than {max_age_s:g} s: {named}", file=sys.stderr)
+    return DEGRADED if old or market.faults else PROVEN
+
+
+def _options(argv: Sequence[str]) -> argparse.Namespace:
+    parser = Parser(
+        prog=NAME, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument(
+        "--sort", type=Sort, choices=list(Sort), default=Sort.SIGMA, help="the highest first (sigma); age: the youngest"
+    )
+    parser.add_argument("--once", action="store_true", help="show it once, also on a terminal")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="draw the heat map into this file instead")
+    parser.add_argument("--every", type=_seconds, default=2.0, metavar="SECONDS", help="how often it is renewed (2)")
+    parser.add_argument(
+        "--max-age", type=_seconds, default=180.0, metavar="SECONDS", help="an older state is not young any more (180)"
+    )
+    return parser.parse_args(argv)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0.1 <= seconds <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds from 0.1 to 86400")
+    return seconds
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(NAME, work, sys.argv[1:]))

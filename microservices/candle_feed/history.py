@@ -11,7 +11,9 @@ from microservices.contracts.candles import INTERVAL_MS
 
 # A candle may reach the exchange's history late; one that is still not there after this is taken to be missing there.
 LATE_CANDLES = 3
-# How long an answer without a candle is believed: a listing, a halt, or a fault of the exchange that it repairs.
+# How long an answer without a candle is believed, twice as long each time it is given again: soon asked after where the
+# exchange stumbles, seldom where there is none (a listing, a halt).
+ABSENT_BELIEVED_FIRST_S = 30.0
 ABSENT_BELIEVED_S = 900.0
 # How often a symbol's newest candles are read again, so that a candle that the exchange corrected is found.
 VERIFY_EVERY_S = 900.0
@@ -20,11 +22,24 @@ LONGEST_PAUSE_S = 30.0
 
 
 class Absent(NamedTuple):
-    """Minutes that the exchange answered without, both ends included, and until when that is believed."""
+    """Minutes that the exchange answered without, both ends included; until when that is believed, and for how long."""
 
     first_ms: int
     last_ms: int
     until: float
+    believed_s: float
+
+    def overlaps(self, other: "Absent") -> bool:
+        """Tell whether they have a minute in common."""
+        return self.first_ms <= other.last_ms and other.first_ms <= self.last_ms
+
+    def without(self, other: "Absent") -> "list[Absent]":
+        """Give what is left of it outside the other: nothing, or a part before, or one behind, or both."""
+        if not self.overlaps(other):
+            return [self]
+        before = self._replace(last_ms=other.first_ms - INTERVAL_MS)
+        behind = self._replace(first_ms=other.last_ms + INTERVAL_MS)
+        return [part for part in (before, behind) if part.first_ms <= part.last_ms]
 
 
 class History:
@@ -51,10 +66,10 @@ class History:
             window: the wanted open times.
             now: monotonic seconds.
         """
-        self._absent = [absent for absent in self._absent if absent.until > now and absent.last_ms >= window.first_ms]
+        self._absent = [absent for absent in self._absent if absent.last_ms >= window.first_ms]
         minutes = range(window.first_ms, window.last_ms + 1, INTERVAL_MS)
         self.stored = {minute for minute in self.stored if minute >= window.first_ms}
-        missing = [] if self.stored.issuperset(minutes) else self._lacking(minutes)
+        missing = [] if self.stored.issuperset(minutes) else self._lacking(minutes, now)
         oldest_ms = min(self.stored, default=window.last_ms)
         self._gaps = {minute for minute in missing if oldest_ms < minute < window.last_ms}
         return missing
@@ -76,7 +91,8 @@ class History:
         asked = range(request.first_ms, request.last_ms + 1, INTERVAL_MS)
         lacking = [minute for minute in asked if minute not in stored]
         late_from_ms = newest_ms - (LATE_CANDLES - 1) * INTERVAL_MS
-        self._absent += _runs([minute for minute in lacking if minute < late_from_ms], now + ABSENT_BELIEVED_S)
+        for first_ms, last_ms in _runs([minute for minute in lacking if minute < late_from_ms]):
+            self._note_absent(first_ms, last_ms, now)
         if any(minute >= late_from_ms for minute in lacking):
             self.postpone(now)
         else:
@@ -88,7 +104,7 @@ class History:
         filled = sorted(self._gaps.intersection(stored))
         self._gaps.difference_update(filled)
         self.stored.update(stored)
-        return len(_runs(filled, 0.0))
+        return len(_runs(filled))
 
     def continues(self, minute: int, now: float) -> bool:
         """Tell whether a candle may be stored without one missing before it that the exchange may still have."""
@@ -110,21 +126,29 @@ class History:
         """Return the newest stored open time; None where nothing is stored."""
         return max(self.stored, default=None)
 
-    def _lacking(self, minutes: range) -> list[int]:
+    def _note_absent(self, first_ms: int, last_ms: int, now: float) -> None:
+        run = Absent(first_ms, last_ms, now, 0.0)
+        before_s = max((absent.believed_s for absent in self._absent if absent.overlaps(run)), default=0.0)
+        believed_s = min(2 * before_s, ABSENT_BELIEVED_S) or ABSENT_BELIEVED_FIRST_S
+        self._absent = [part for absent in self._absent for part in absent.without(run)]
+        self._absent.append(Absent(first_ms, last_ms, now + believed_s, believed_s))
+
+    def _lacking(self, minutes: range, now: float) -> list[int]:
         excused = {
             minute
             for absent in self._absent
+            if absent.until > now
             for minute in range(max(absent.first_ms, minutes.start), absent.last_ms + 1, INTERVAL_MS)
         }
         return [minute for minute in minutes if minute not in self.stored and minute not in excused]
 
 
-def _runs(minutes: list[int], until: float) -> list[Absent]:
-    """Join ascending minutes that follow one another."""
-    runs: list[Absent] = []
+def _runs(minutes: list[int]) -> list[tuple[int, int]]:
+    """Join ascending minutes that follow one another; the first and the last of each run."""
+    runs: list[tuple[int, int]] = []
     for minute in minutes:
-        if runs and minute - runs[-1].last_ms == INTERVAL_MS:
-            runs[-1] = runs[-1]._replace(last_ms=minute)
+        if runs and minute - runs[-1][1] == INTERVAL_MS:
+            runs[-1] = (runs[-1][0], minute)
         else:
-            runs.append(Absent(minute, minute, until))
+            runs.append((minute, minute))
     return runs

@@ -129,7 +129,10 @@ class SuiteReader:
         if row is None or row.symbols == 0:
             return _silent("candles")
         return _heartbeat(
-            "candles", f"{row.symbols} symbols, {row.lagging} lagging", now - row.updated_at, FEED_MAX_AGE_S
+            "candles",
+            f"{row.symbols} symbols, {row.live} by stream, {row.lagging} lagging",
+            now - row.updated_at,
+            FEED_MAX_AGE_S,
         )
 
     def _publisher(self, now: float) -> ServiceLine:

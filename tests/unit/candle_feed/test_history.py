@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microservices.candle_feed.history import ABSENT_BELIEVED_S, LONGEST_PAUSE_S, History
+from microservices.candle_feed.history import ABSENT_BELIEVED_FIRST_S, LONGEST_PAUSE_S, History
 from microservices.candle_feed.planning import Request, Window
 from microservices.contracts.candles import INTERVAL_MS
 
@@ -41,7 +41,32 @@ def test_a_hole_of_the_exchange_is_believed_for_a_while() -> None:
     history.answered(ask(9), ago(0, 1, 2, 3, 8), NEWEST, now=100)
     assert history.missing(WINDOW, 101) == []
     assert history.ask_at <= 101
-    assert history.missing(WINDOW, 100 + ABSENT_BELIEVED_S) == ago(4, 5, 6, 7, 9)
+    assert history.missing(WINDOW, 100 + ABSENT_BELIEVED_FIRST_S) == ago(4, 5, 6, 7, 9)
+
+
+def test_what_is_said_again_is_believed_longer() -> None:
+    """30 s, a minute, two, … a quarter of an hour; and anew for another minute, or where a part of it was there."""
+    history = History(ago(0, 1, 2, 3))
+    now, beliefs = 0.0, []
+    for _ in range(7):
+        history.answered(ask(9, 4), (), NEWEST, now)
+        beliefs.append(next(s for s in range(30, 1_000, 30) if history.missing(WINDOW, now + s)))
+        now += beliefs[-1]
+    assert beliefs == [30, 60, 120, 240, 480, 900, 900]
+    history.answered(ask(9, 6), ago(8), NEWEST, now)
+    assert history.missing(WINDOW, now + 899) == ago(4, 5)
+    history.answered(ask(5, 4), (), NEWEST, now + 899)
+    assert history.missing(WINDOW, now + 900) == ago(6, 7, 9)
+
+
+def test_a_part_that_is_asked_for_again_does_not_forget_the_rest() -> None:
+    """Minutes 9 to 4 are absent; asking for 7 to 6 again leaves both sides believed as they were."""
+    history = History(ago(0, 1, 2, 3))
+    history.answered(ask(9, 4), (), NEWEST, 0)
+    history.answered(ask(7, 6), (), NEWEST, 10)
+    assert history.missing(WINDOW, 29) == []
+    assert history.missing(WINDOW, 31) == ago(4, 5, 8, 9)
+    assert history.missing(WINDOW, 71) == ago(*range(4, 10))
 
 
 def test_a_late_candle_is_asked_for_soon_and_ever_less_often() -> None:
@@ -112,7 +137,7 @@ def test_a_candle_continues_what_is_stored_or_known_to_be_absent() -> None:
     assert not history.continues(ago(3)[0], 0)
     history.answered(ask(9), set(ago(*range(9, 4, -1))), NEWEST, 0)
     assert history.continues(ago(3)[0], 0), "the exchange was asked for the one before, and had none"
-    assert not history.continues(ago(3)[0], ABSENT_BELIEVED_S), "which is believed for a while"
+    assert not history.continues(ago(3)[0], ABSENT_BELIEVED_FIRST_S), "which is believed for a while"
 
 
 def test_a_candle_that_came_by_stream_stays_known_before_it_is_wanted() -> None:

@@ -1,7 +1,6 @@
 """The feed's streams against the paper exchange: real connections, real threads, and everything that can go wrong."""
 
 import itertools
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,18 +10,12 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from microservices.candle_feed.live import LiveCandles
-from microservices.candle_feed.live_connection import LiveConnection
-from microservices.candle_feed.service import UNIT, CandleFeed
-from microservices.candle_feed.settings import Settings
-from microservices.candle_feed.shards import Shard
-from microservices.contracts import candles
+from microservices.candle_feed.service import UNIT
 from microservices.contracts.candles import INTERVAL_MS
-from microservices.contracts.control import BACKOFF_KEY, Mode
+from microservices.contracts.control import BACKOFF_KEY
 from microservices.exchange import (
     ExchangeError,
     KlineEvent,
-    PublicClient,
     ServerFault,
     SharedBackoff,
     Throttled,
@@ -32,16 +25,12 @@ from microservices.exchange import (
     read_kline,
 )
 from microservices.exchange.stream_connection import StreamConnection
-from microservices.runtime import Context, Pauses, SystemClock
-from microservices.runtime.daemon import LoopRunner
+from microservices.runtime import SystemClock
 from tests.support.paper import PaperExchange
+from tests.support.running_feed import SPEED, SYMBOLS, RunningFeed
 from tests.support.waiting import wait_until
 
-SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 STREAMS = [kline_stream(symbol) for symbol in SYMBOLS]
-SPEED = 60
-"""A minute of the exchange is a second here."""
-KEEP = 300
 
 
 @pytest.fixture(scope="module")
@@ -156,79 +145,6 @@ def test_nobody_listens_is_unreachable() -> None:
             pass
 
 
-@contextmanager
-def running(paper: PaperExchange, redis: Redis, **options: Any) -> Iterator[CandleFeed]:
-    """A feed at work in its own threads, whose pauses between connections are short."""
-    settings = Settings(
-        trading_mode=Mode.PAPER,
-        binance_futures_base_url=paper.base_url,
-        candles_symbols=SYMBOLS,
-        candles_keep=KEEP,
-        candles_weight_per_min=1_000_000,
-    )
-    clock, stop = SystemClock(), threading.Event()
-    shared = SharedBackoff(redis, BACKOFF_KEY, UNIT)
-
-    def open_stream(symbols: Shard) -> StreamConnection:
-        names = [kline_stream(symbol) for symbol in symbols]
-        return StreamConnection(combined_url(paper.stream_url, names), clock=clock, backoff=shared)
-
-    def make(*parts: Any) -> LiveConnection:
-        return LiveConnection(*parts, pauses=Pauses(0.02, 0.1), **options)
-
-    client = PublicClient(paper.base_url, clock=clock, timeout_s=4.0, backoff=shared)
-    feed = CandleFeed(
-        Context(settings, redis, clock, stop, "test"), client, shared, LiveCandles(open_stream, clock, make)
-    )
-    errors: list[Exception] = []
-    runners = [LoopRunner(loop, stop, clock, ends=errors.append) for loop in feed.loops()]
-    for runner in runners:
-        runner.start()
-    try:
-        yield feed
-    finally:
-        stop.set()
-        for runner in runners:
-            runner.loop.wake.set()
-            runner.thread.join(10)
-        feed.close()
-
-
-def served(paper: PaperExchange, symbol: str) -> list[tuple[int, str]]:
-    """The newest closed candles as the exchange serves them: open time and close."""
-    rows = paper.get("/fapi/v1/klines", symbol=symbol, interval="1m", limit=KEEP).json
-    return [(row[0], row[4]) for row in rows[:-2]]  # the running one, and the one that has just closed
-
-
-def stored(redis: Redis, symbol: str) -> list[tuple[int, str]]:
-    """The candles in Redis."""
-    found: Any = redis.zrange(candles.key(symbol), 0, -1)
-    read = [candles.decode(member, symbol) for member in found]
-    return [(candle.open_ms, candle.close) for candle in read]
-
-
-def agrees(paper: PaperExchange, redis: Redis, symbol: str) -> bool:
-    """Whether every minute that the exchange serves is stored once, with its figures, and no minute twice."""
-    wanted = served(paper, symbol)
-    held = stored(redis, symbol)
-    assert len({minute for minute, _ in held}) == len(held), "a minute is stored twice"
-    known = dict(held)
-    since = max(wanted[0][0], held[0][0] if held else 0)
-    lacking = [minute for minute, close in wanted if minute >= since and known.get(minute) != close]
-    return len(held) >= KEEP - 10 and not lacking
-
-
-def all_agree(paper: PaperExchange, redis: Redis) -> None:
-    """Wait until all symbols' candles are as the exchange serves them."""
-    for symbol in SYMBOLS:
-        wait_until(partial(agrees, paper, redis, symbol), 30, every_s=0.1, what=f"{symbol} as the exchange serves it")
-
-
-def is_live(feed: CandleFeed, reconnects: int) -> bool:
-    """Whether all candles come by stream again, after so many reconnects at least."""
-    return feed._live.reconnects >= reconnects and feed._live.covered() == frozenset(SYMBOLS)
-
-
 def newest(paper: PaperExchange) -> int:
     """The minute that runs at the exchange."""
     return int(paper.get("/fapi/v1/time").json["serverTime"]) // INTERVAL_MS
@@ -250,40 +166,40 @@ def test_twenty_forced_disconnects_lose_and_double_nothing(well: PaperExchange, 
             {"fault": "garble_streams", "how": "number", "times": 2},
         ]
     )
-    with running(well, redis_client) as feed:
-        wait_until(lambda: is_live(feed, 0), 20)
-        all_agree(well, redis_client)
+    with RunningFeed(well, redis_client) as feed:
+        feed.wait_until_live()
+        feed.wait_until_agreed()
         for number in range(20):
             minute = newest(well)
             well.fault(next(spoilers), {"fault": "drop_streams", "how": "close" if number % 2 else "abort"})
-            wait_until(partial(is_live, feed, number + 1), 20)
+            feed.wait_until_live(number + 1)
             if number % 2:
                 wait_until(partial(is_past, well, minute), 20)
             if number % 5 == 4:
                 well.clear_faults()
         well.clear_faults()
-        all_agree(well, redis_client)
-        assert feed._live.reconnects >= 20
+        feed.wait_until_agreed()
+        assert feed.live.reconnects >= 20
 
 
 def test_silence_costs_requests_and_no_candle(well: PaperExchange, redis_client: Redis) -> None:
     """Connected and mute, as the retired address is: REST brings the candles, and the connection is made again."""
-    with running(well, redis_client, silent_s=1.0) as feed:
-        wait_until(lambda: is_live(feed, 0), 20)
-        all_agree(well, redis_client)
+    with RunningFeed(well, redis_client, silent_s=1.0) as feed:
+        feed.wait_until_live()
+        feed.wait_until_agreed()
         well.fault({"fault": "silence_streams"})
-        wait_until(lambda: is_live(feed, 2), 30)
-        all_agree(well, redis_client)
+        feed.wait_until_live(2)
+        feed.wait_until_agreed()
         well.clear_faults()
-        all_agree(well, redis_client)
+        feed.wait_until_agreed()
 
 
 def test_the_end_of_a_connections_day_loses_nothing(well: PaperExchange, redis_client: Redis) -> None:
     """The exchange ends each connection after 2 s, the feed replaces each after 1 s: it never comes to the end."""
     well.fault({"fault": "stream_rules", "life_s": 2.0})
-    with running(well, redis_client, renew_s=1.0) as feed:
-        wait_until(lambda: is_live(feed, 0), 20)
-        connection = feed._live._connections[0]  # type: ignore[attr-defined]
+    with RunningFeed(well, redis_client, renew_s=1.0) as feed:
+        feed.wait_until_live()
+        connection = feed.live._connections[0]
         wait_until(lambda: connection.opened >= 5, 30)
         assert connection.reconnects == 0
-        all_agree(well, redis_client)
+        feed.wait_until_agreed()

@@ -5,11 +5,12 @@ Hash of `quantum:exchange:backoff`: `weight_until_ms` (used weight over 80 %), `
 own clock, so that the services' clocks need not agree, and the script only ever raises a value.
 """
 
+import logging
 from collections.abc import Sequence
 from enum import Enum
 
 from redis import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from microservices.exchange.errors import Throttled
 from microservices.runtime import Away, LuaScript, is_wrong_type
@@ -18,6 +19,8 @@ from microservices.runtime import Away, LuaScript, is_wrong_type
 # https://developers.binance.com/docs/derivatives/usds-margined-futures/general-info and `rateLimits` of exchangeInfo.
 WEIGHT_LIMIT_PER_MIN = 2_400
 WEIGHT_SHARE = 0.8
+
+_log = logging.getLogger(__name__)
 
 _RAISE = LuaScript.load(__package__, "raise_backoff.lua")
 
@@ -100,6 +103,15 @@ class SharedBackoff:
 
     def _raise(self, field: str, until: str) -> None:
         _RAISE(self._redis, keys=[self._key], args=[field, until, self._by])
+
+
+def tell_throttled(backoff: SharedBackoff | None, throttled: Throttled) -> None:
+    """Tell the other services of a throttling; where Redis does not take it, a warning is all that can be done."""
+    if backoff is not None:
+        try:
+            backoff.note_throttled(throttled)
+        except RedisError as error:
+            _log.warning("%s could not be shared: %s", throttled, error)
 
 
 def _latest_ms(values: Sequence[bytes | str | None]) -> int:

@@ -3,13 +3,12 @@
 import logging
 from contextlib import ExitStack
 
-from redis.exceptions import RedisError
 from requests.structures import CaseInsensitiveDict
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.sync.client import connect
 
 from microservices.exchange.answers import Answer, body_or_error
-from microservices.exchange.backoff import BackoffLevel, SharedBackoff
+from microservices.exchange.backoff import BackoffLevel, SharedBackoff, tell_throttled
 from microservices.exchange.errors import BadAnswer, Throttled, Unreachable, clean_text
 from microservices.runtime import Clock
 
@@ -23,8 +22,6 @@ MESSAGE_LIMIT_BYTES = 64 * 1_024  # a candle takes 400
 QUEUED_MESSAGES = 1_024  # beyond these the socket's own buffer fills, and the exchange waits
 
 _REQUEST = "GET /stream"
-_log = logging.getLogger(__name__)
-
 # The library tells of every lost connection in its own words; ours are enough.
 logging.getLogger("websockets").setLevel(logging.CRITICAL + 1)
 
@@ -102,16 +99,9 @@ class StreamConnection:
         try:
             body_or_error(_REQUEST, answer, now_s=self._clock.now())
         except Throttled as error:
-            self._tell_throttled(error)
+            tell_throttled(self._backoff, error)
             raise
         raise BadAnswer(_REQUEST, f"HTTP {answer.status} in place of a WebSocket")
-
-    def _tell_throttled(self, throttled: Throttled) -> None:
-        if self._backoff is not None:
-            try:
-                self._backoff.note_throttled(throttled)
-            except RedisError as error:
-                _log.warning("%s could not be shared: %s", throttled, error)
 
 
 def _why(closed: ConnectionClosed) -> str:

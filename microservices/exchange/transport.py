@@ -17,7 +17,7 @@ from urllib3.exceptions import (
 from urllib3.util.timeout import Timeout
 
 from microservices.exchange.answers import CUT_LATE, Answer, body_or_error, used_weight
-from microservices.exchange.backoff import SharedBackoff
+from microservices.exchange.backoff import SharedBackoff, tell_throttled
 from microservices.exchange.connection import DeadlineAdapter, deadline
 from microservices.exchange.errors import Throttled, Unreachable
 from microservices.runtime import Clock
@@ -83,7 +83,7 @@ class Transport:
         try:
             return body_or_error(request, answer, now_s=self._clock.now())
         except Throttled as error:
-            self._tell_throttled(error)
+            tell_throttled(self._backoff, error)
             raise
 
     def close(self) -> None:
@@ -128,13 +128,6 @@ class Transport:
                 self._backoff.note_weight(weight)
             except RedisError as error:
                 _log.warning("used weight %d could not be shared: %s", weight, error)
-
-    def _tell_throttled(self, throttled: Throttled) -> None:
-        if self._backoff is not None:
-            try:
-                self._backoff.note_throttled(throttled)
-            except RedisError as error:
-                _log.warning("%s could not be shared: %s", throttled, error)
 
 
 def _new_session() -> requests.Session:

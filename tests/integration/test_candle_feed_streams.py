@@ -27,24 +27,10 @@ from microservices.exchange import (
 from microservices.exchange.stream_connection import StreamConnection
 from microservices.runtime import SystemClock
 from tests.support.paper import PaperExchange
-from tests.support.running_feed import SPEED, SYMBOLS, RunningFeed
+from tests.support.running_feed import SYMBOLS, RunningFeed
 from tests.support.waiting import wait_until
 
 STREAMS = [kline_stream(symbol) for symbol in SYMBOLS]
-
-
-@pytest.fixture(scope="module")
-def paper() -> Iterator[PaperExchange]:
-    """An exchange whose minutes are seconds."""
-    with PaperExchange(settings={"PAPER_SPEED": str(SPEED)}) as exchange:
-        yield exchange
-
-
-@pytest.fixture
-def well(paper: PaperExchange) -> PaperExchange:
-    """The exchange, without the faults of the test before."""
-    paper.clear_faults()
-    return paper
 
 
 @contextmanager
@@ -76,33 +62,32 @@ def listen(connection: StreamConnection, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("path", ["/market", ""], ids=["the form of 2026", "the old form"])
-def test_both_forms_of_address_bring_closed_candles(well: PaperExchange, path: str) -> None:
+def test_both_forms_of_address_bring_closed_candles(sped_paper: PaperExchange, path: str) -> None:
     """A closed candle is what klines serve for its minute, to the last digit."""
-    with connected(f"ws://127.0.0.1:{well.port}{path}") as connection:
+    with connected(f"ws://127.0.0.1:{sped_paper.port}{path}") as connection:
         event = closed_candle(connection)
-    row = well.get("/fapi/v1/klines", symbol=event.symbol, interval="1m", startTime=event.kline.open_ms, limit=1).json[
-        0
-    ]
+    asked = {"symbol": event.symbol, "interval": "1m", "startTime": event.kline.open_ms, "limit": 1}
+    row = sped_paper.get("/fapi/v1/klines", **asked).json[0]
     kline = event.kline
     assert [kline.open_ms, kline.open, kline.high, kline.low, kline.close, kline.volume, kline.close_ms] == row[:7]
 
 
-def test_pings_are_answered(well: PaperExchange) -> None:
+def test_pings_are_answered(sped_paper: PaperExchange) -> None:
     """The exchange pings ten times as often as it waits for a pong; the connection outlives many times its patience."""
-    well.fault({"fault": "stream_rules", "ping_s": 0.05, "pong_s": 0.5})
-    with connected(well.stream_url) as connection:
+    sped_paper.fault({"fault": "stream_rules", "ping_s": 0.05, "pong_s": 0.5})
+    with connected(sped_paper.stream_url) as connection:
         listen(connection, 2)
 
 
 @pytest.mark.parametrize("how", ["abort", "close", "its day is over"])
-def test_an_ended_connection_is_an_error_of_ours(well: PaperExchange, how: str) -> None:
+def test_an_ended_connection_is_an_error_of_ours(sped_paper: PaperExchange, how: str) -> None:
     """Broken off, closed with a frame, closed because it is a day old: `Unreachable`, with what was said."""
     if how == "its day is over":
-        well.fault({"fault": "stream_rules", "life_s": 0.5})
-    with connected(well.stream_url) as connection:
+        sped_paper.fault({"fault": "stream_rules", "life_s": 0.5})
+    with connected(sped_paper.stream_url) as connection:
         if how != "its day is over":
             closed_candle(connection)
-            well.fault({"fault": "drop_streams", "how": how})
+            sped_paper.fault({"fault": "drop_streams", "how": how})
         with pytest.raises(Unreachable, match="lost" if how == "abort" else "closed by the exchange: 10"):
             listen(connection, 20)
 
@@ -112,30 +97,30 @@ def test_an_ended_connection_is_an_error_of_ours(well: PaperExchange, how: str) 
     [(503, ServerFault, None), (429, Throttled, "throttled_until_ms"), (418, Throttled, "banned_until_ms")],
 )
 def test_a_refused_handshake_says_why_and_is_shared(
-    well: PaperExchange,
+    sped_paper: PaperExchange,
     redis_client: Redis,
     status: int,
     kind: type[ExchangeError],
     field: str | None,
 ) -> None:
     """I-24: 429 and 418 in place of a handshake are told to all services; another status is its own error."""
-    well.fault({"fault": "refuse_streams", "seconds": 30, "status": status})
-    with pytest.raises(kind), connected(well.stream_url, redis_client):
+    sped_paper.fault({"fault": "refuse_streams", "seconds": 30, "status": status})
+    with pytest.raises(kind), connected(sped_paper.stream_url, redis_client):
         pass
     assert set(redis_client.hgetall(BACKOFF_KEY)) == ({field.encode(), b"by"} if field else set())
 
 
-def test_a_banned_address_does_not_try(well: PaperExchange, redis_client: Redis) -> None:
+def test_a_banned_address_does_not_try(sped_paper: PaperExchange, redis_client: Redis) -> None:
     """While another service's ban stands no connection is attempted; a 429 of REST holds no stream up."""
     seconds, _ = redis_client.time()
     redis_client.hset(BACKOFF_KEY, "throttled_until_ms", str((seconds + 60) * 1000))
-    with connected(well.stream_url, redis_client):
+    with connected(sped_paper.stream_url, redis_client):
         pass
     redis_client.hset(BACKOFF_KEY, "banned_until_ms", str((seconds + 60) * 1000))
-    asked = len(well.requests())
-    with pytest.raises(Unreachable, match="banned"), connected(well.stream_url, redis_client):
+    asked = len(sped_paper.requests())
+    with pytest.raises(Unreachable, match="banned"), connected(sped_paper.stream_url, redis_client):
         pass
-    assert len(well.requests()) == asked
+    assert len(sped_paper.requests()) == asked
 
 
 def test_nobody_listens_is_unreachable() -> None:
@@ -155,7 +140,7 @@ def is_past(paper: PaperExchange, minute: int) -> bool:
     return newest(paper) > minute
 
 
-def test_twenty_forced_disconnects_lose_and_double_nothing(well: PaperExchange, redis_client: Redis) -> None:
+def test_twenty_forced_disconnects_lose_and_double_nothing(sped_paper: PaperExchange, redis_client: Redis) -> None:
     """Broken off and closed in turn, some candles told by no stream, some twice, some garbled: none is missing."""
     spoilers: Iterator[dict[str, Any]] = itertools.cycle(
         [
@@ -166,38 +151,38 @@ def test_twenty_forced_disconnects_lose_and_double_nothing(well: PaperExchange, 
             {"fault": "garble_streams", "how": "number", "times": 2},
         ]
     )
-    with RunningFeed(well, redis_client) as feed:
+    with RunningFeed(sped_paper, redis_client) as feed:
         feed.wait_until_live()
         feed.wait_until_agreed()
         for number in range(20):
-            minute = newest(well)
-            well.fault(next(spoilers), {"fault": "drop_streams", "how": "close" if number % 2 else "abort"})
+            minute = newest(sped_paper)
+            sped_paper.fault(next(spoilers), {"fault": "drop_streams", "how": "close" if number % 2 else "abort"})
             feed.wait_until_live(number + 1)
             if number % 2:
-                wait_until(partial(is_past, well, minute), 20)
+                wait_until(partial(is_past, sped_paper, minute), 20)
             if number % 5 == 4:
-                well.clear_faults()
-        well.clear_faults()
+                sped_paper.clear_faults()
+        sped_paper.clear_faults()
         feed.wait_until_agreed()
         assert feed.live.reconnects >= 20
 
 
-def test_silence_costs_requests_and_no_candle(well: PaperExchange, redis_client: Redis) -> None:
+def test_silence_costs_requests_and_no_candle(sped_paper: PaperExchange, redis_client: Redis) -> None:
     """Connected and mute, as the retired address is: REST brings the candles, and the connection is made again."""
-    with RunningFeed(well, redis_client, silent_s=1.0) as feed:
+    with RunningFeed(sped_paper, redis_client, silent_s=1.0) as feed:
         feed.wait_until_live()
         feed.wait_until_agreed()
-        well.fault({"fault": "silence_streams"})
+        sped_paper.fault({"fault": "silence_streams"})
         feed.wait_until_live(2)
         feed.wait_until_agreed()
-        well.clear_faults()
+        sped_paper.clear_faults()
         feed.wait_until_agreed()
 
 
-def test_the_end_of_a_connections_day_loses_nothing(well: PaperExchange, redis_client: Redis) -> None:
+def test_the_end_of_a_connections_day_loses_nothing(sped_paper: PaperExchange, redis_client: Redis) -> None:
     """The exchange ends each connection after 2 s, the feed replaces each after 1 s: it never comes to the end."""
-    well.fault({"fault": "stream_rules", "life_s": 2.0})
-    with RunningFeed(well, redis_client, renew_s=1.0) as feed:
+    sped_paper.fault({"fault": "stream_rules", "life_s": 2.0})
+    with RunningFeed(sped_paper, redis_client, renew_s=1.0) as feed:
         feed.wait_until_live()
         connection = feed.live._connections[0]
         wait_until(lambda: connection.opened >= 5, 30)

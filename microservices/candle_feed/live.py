@@ -32,7 +32,7 @@ class Live(Protocol):
         """Tell whose candles come now."""
 
     def reopened(self) -> frozenset[str]:
-        """Tell whose connection was made again since the last call."""
+        """Tell whose candles nobody heard for a while since the last call, and now are heard again."""
 
     def take(self, timeout_s: float) -> list[KlineEvent]:
         """Return the closed candles that have come; wait for the first of them."""
@@ -86,12 +86,12 @@ class LiveCandles:
         return Shard().union(*(connection.covered for connection in self._connections))
 
     def reopened(self) -> frozenset[str]:
-        """Tell whose connection was made again since the last call."""
+        """Tell whose candles nobody heard for a while since the last call, and now are heard again."""
         symbols = Shard()
         for number, connection in enumerate(self._connections):
-            opened = connection.opened
-            if opened > self._seen[number]:
-                self._seen[number] = opened
+            reconnects = connection.reconnects
+            if reconnects != self._seen[number]:
+                self._seen[number] = reconnects
                 symbols |= connection.wanted
         return symbols
 
@@ -114,5 +114,5 @@ class LiveCandles:
     def _add(self, number: int) -> None:
         connection = self._make(number, self._open_stream, self._inbox, self._clock, self._ended)
         self._connections.append(connection)
-        self._seen.append(1)
+        self._seen.append(0)
         self._running.append(self._pool.submit(connection.run))

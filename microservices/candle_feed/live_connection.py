@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from microservices.candle_feed import metrics
 from microservices.candle_feed.shards import Shard
-from microservices.exchange import CONNECTION_LIVES_S, BadAnswer, KlineEvent, read_kline
+from microservices.exchange import CONNECTION_LIVES_S, BadAnswer, KlineEvent, Throttled, read_kline
 from microservices.runtime import Away, Clock, Pauses
 
 RECEIVE_S = 0.5
@@ -144,6 +144,8 @@ class LiveConnection:
 
     def _failed(self, fault: Exception) -> None:
         pause_s = self._pauses.next()
+        if isinstance(fault, Throttled):
+            pause_s = max(pause_s, fault.retry_after_s)
         self._try_at = self._clock.monotonic() + pause_s
         metrics.STREAM_FAILURES.labels(error=type(fault).__name__).inc()
         self._tell(f"no connection ({fault}); trying again")

@@ -13,7 +13,7 @@ from microservices.candle_feed.live import LiveCandles
 from microservices.candle_feed.live_connection import LASTED_S, LiveConnection
 from microservices.candle_feed.shards import Shard
 from microservices.contracts.candles import INTERVAL_MS
-from microservices.exchange import KlineEvent, Unreachable
+from microservices.exchange import KlineEvent, Throttled, Unreachable
 from microservices.runtime import Pauses
 from tests.support.clock import FakeClock
 from tests.support.waiting import wait_until
@@ -151,6 +151,17 @@ def test_a_refused_handshake_is_tried_again_later_and_later() -> None:
         kept.step(2, after_s=pause_s)
     assert kept.exchange.attempts == 4
     assert kept.connection.covered == SYMBOLS
+
+
+def test_a_429_in_place_of_the_handshake_is_obeyed() -> None:
+    """I-24: nothing is tried before its Retry-After, however short the own pause is."""
+    kept = Kept(Exchange(Throttled("GET /stream", 429, 40.0)))
+    kept.step(1)
+    kept.step(2, after_s=39)
+    assert kept.exchange.attempts == 1
+    kept.step(1, after_s=1)
+    assert kept.exchange.attempts == 2
+    assert kept.is_up()
 
 
 def test_a_silent_connection_is_given_up() -> None:

@@ -9,6 +9,7 @@ REDIS_PASSWORD_FILE. NO_COLOR leaves the colours out: every tile says its regime
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -73,7 +74,8 @@ def work(argv: Sequence[str]) -> int:
 
 
 def _watch(redis: Redis, console: Console, options: argparse.Namespace) -> None:
-    """Show the board again and again; Ctrl-C is the way to end it."""
+    """Show the board again and again; Ctrl-C is the way to end it, also where a shell had it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with Live(console=console, screen=True, auto_refresh=False) as live:
         try:
             while True:

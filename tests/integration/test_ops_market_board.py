@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 import pytest
 from redis import Redis
@@ -149,16 +150,26 @@ class Terminal:
             with suppress(OSError):  # it has let go of its side
                 if select.select([self._mine], [], [], 0.1)[0]:  # a full terminal would keep it waiting
                     os.read(self._mine, 65_536)
-        os.close(self._mine)
         return self.process.wait(20)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait(20)
+        os.close(self._mine)
 
 
 @pytest.mark.parametrize("no_color", [False, True])
 def test_on_a_terminal_it_goes_on_until_it_is_stopped(no_color: bool) -> None:
     """It shows what comes later, an outage of Redis and its end; NO_COLOR has no colours; Ctrl-C is a clean end."""
-    with RedisServer() as server, server.client() as redis:
+    with (
+        RedisServer() as server,
+        server.client() as redis,
+        Terminal(server.port, **({"NO_COLOR": "1"} if no_color else {})) as terminal,
+    ):
         publish(redis, "BTCUSDT")
-        terminal = Terminal(server.port, **({"NO_COLOR": "1"} if no_color else {}))
         terminal.see("BTC")
         publish(redis, "ETHUSDT")
         terminal.see("ETH")

@@ -22,6 +22,4 @@ if ! [[ ,${OPTION[gates]}, =~ ^,((governor|p26|p33),)+$ ]]; then
   refuse_usage "--gates=${OPTION[gates]@Q}: allowed is a comma-separated list of governor, p26, p33"
 fi
 connect_redis
-judge permits "--gates=${OPTION[gates]}" "--sample=${OPTION[sample]}" \
-  "--unit-state=p26=$(unit_state quantum-portfolio-gate)" \
-  "--unit-state=p33=$(unit_state quantum-position-state-brain)"
+judge permits "--gates=${OPTION[gates]}" "--sample=${OPTION[sample]}"

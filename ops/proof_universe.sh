@@ -17,4 +17,4 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 take_options max-age=300 -- "$@"
 need_number max-age 1 999999999
 connect_redis
-judge universe "--max-age=${OPTION[max-age]}" "--unit-state=$(unit_state quantum-universe-service)"
+judge universe "--max-age=${OPTION[max-age]}"

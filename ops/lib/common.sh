@@ -14,6 +14,7 @@ readonly OPS_LIB
 
 declare -A OPTION=()     # the options' values by name, defaults included; a flag that was given is 1
 declare -a PASS_ON=()    # what was given, without what only says where to run
+declare -a OF_SERVICE=() # where a service's metrics are, whether its unit counts, how long to look; for `judge`
 declare -a REDIS_CLI=()  # redis-cli with its options, once connect_redis has run
 REDIS_PLACE=''           # for messages: host and port, or path; never a password
 
@@ -79,6 +80,18 @@ take_options() {
   done
   if [[ -n ${OPTION[remote]:-} ]]; then
     run_remotely
+  fi
+}
+
+# take_service_options PORT SPEC… -- "$@"
+# As take_options, for the proof of a service that shows its metrics on PORT; sets OF_SERVICE, what `judge` is to know.
+take_service_options() {
+  take_options "metrics-port=$1" no-unit wait=0 "${@:2}"
+  need_number metrics-port 0 65535
+  need_number wait 0 3600
+  OF_SERVICE=("--metrics-port=${OPTION[metrics-port]}" "--wait=${OPTION[wait]}")
+  if [[ -n ${OPTION[no-unit]:-} ]]; then
+    OF_SERVICE+=(--no-unit)
   fi
 }
 
@@ -202,17 +215,6 @@ unquoted() {
 
 first_line() {
   printf '%s' "${1%%$'\n'*}"
-}
-
-# unit_state UNIT: what systemd calls it, or `not installed` where it does not know it or is not here itself.
-unit_state() {
-  local loaded
-  loaded=$(timeout 5 systemctl show --property=LoadState --value -- "$1.service" 2>/dev/null) || loaded=''
-  if [[ $loaded == loaded ]]; then
-    timeout 5 systemctl is-active -- "$1.service" || true
-  else
-    echo 'not installed'
-  fi
 }
 
 # judge PROOF [options]: looks into Redis, judges, prints the report as text or JSON, returns the exit code.

@@ -5,17 +5,29 @@ Only Python's standard library is used, and jq is not: one way to read JSON work
 
 import os
 import sys
-from argparse import ArgumentParser
+import time
+from argparse import ArgumentParser, Namespace
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from ops.lib.redis_cli import CannotTell, RedisCli  # noqa: E402 - the path above is how they are found
-from ops.lib.report import Verdict, cannot_tell  # noqa: E402
+from ops.lib.report import PROVEN, Verdict, cannot_tell  # noqa: E402
 
-PROOFS = {"universe": "universe_proof", "order": "order_proof", "permits": "permit_audit", "why": "why"}
+PROOFS = {
+    "universe": "universe_proof",
+    "order": "order_proof",
+    "permits": "permit_audit",
+    "why": "why",
+    "p33-universe": "p33_universe_proof",
+    "p33-source": "p33_source_proof",
+    "market-state": "market_state_proof",
+    "decisions": "decisions_proof",
+}
+LOOK_AGAIN_S = 1.0
 
 
 def main(argv: list[str]) -> int:
@@ -26,17 +38,18 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--colour", action="store_true")
     parser.add_argument("--why", default="")
+    parser.add_argument("--wait", type=int, default=0)
     name = argv[0] if argv else ""
     module = import_module(f"ops.lib.{PROOFS[name]}") if name in PROOFS else None
     if module is not None:
         module.add_arguments(parser)
     arguments = parser.parse_args(argv[:split])
+    deadline_s = time.monotonic() + arguments.wait
     try:
-        verdict: Verdict = (
-            cannot_tell(arguments.why) if module is None else module.prove(RedisCli(argv[split + 1 :]), arguments)
-        )
-    except CannotTell as fault:
-        verdict = cannot_tell(str(fault))
+        verdict = _verdict(module, argv[split + 1 :], arguments)
+        while verdict.exit_code != PROVEN and time.monotonic() + LOOK_AGAIN_S <= deadline_s:
+            time.sleep(LOOK_AGAIN_S)
+            verdict = _verdict(module, argv[split + 1 :], arguments)
     except KeyboardInterrupt:
         return 130
     try:
@@ -45,6 +58,17 @@ def main(argv: list[str]) -> int:
     except BrokenPipeError:  # whoever reads has seen enough; the verdict stands
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return verdict.exit_code
+
+
+def _verdict(module: ModuleType | None, command: list[str], arguments: Namespace) -> Verdict:
+    """Look once."""
+    if module is None:
+        return cannot_tell(arguments.why)
+    try:
+        verdict: Verdict = module.prove(RedisCli(command), arguments)
+    except CannotTell as fault:
+        return cannot_tell(str(fault))
+    return verdict
 
 
 def _print(verdict: Verdict, *, as_json: bool, colour: bool) -> None:

@@ -6,7 +6,8 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
-from ops.lib.redis_cli import Answer, CannotTell, Fault, RedisCli, pairs, redis_time_s, text
+from ops.lib import units
+from ops.lib.redis_cli import Answer, CannotTell, Fault, RedisCli, pairs, redis_time_s, scanned, text
 from ops.lib.report import DEGRADED, FUTURE_TOLERANCE_S, PROVEN, Verdict, epoch, framed, shown
 
 TITLE = "Quantum Trader 3-Permit Gate Infrastructure Audit"
@@ -17,7 +18,6 @@ PERMIT_MAX_TTL_S = 60
 EVENTS_LOOKED_AT = 2_000
 JUDGED_AT_MOST = 5_000
 LARGEST_NUMBER = 10**15
-SCAN_COUNT = 2_000
 MODES = ("testnet", "mainnet", "paper")
 DIGEST = re.compile("[0-9a-f]{64}")
 SAFE_QTY = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
@@ -25,18 +25,19 @@ SAFE_QTY = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
 
 @dataclass(frozen=True)
 class Gate:
-    """A permit source: its name in permits, its heading, its keys' prefix, its heartbeat."""
+    """A permit source: its name in permits, its heading, its keys' prefix, its heartbeat, its unit where it has one."""
 
     name: str
     heading: str
     prefix: str
     heartbeat_key: str
+    unit: str = ""
 
 
 GATES = (
     Gate("governor", "GOVERNOR PERMITS: ", PREFIX, "quantum:governor:status"),
-    Gate("p26", "P2.6 PERMITS:     ", f"{PREFIX}p26:", "quantum:portfolio:gate_status"),
-    Gate("p33", "P3.3 PERMITS:     ", f"{PREFIX}p33:", "quantum:position:status"),
+    Gate("p26", "P2.6 PERMITS:     ", f"{PREFIX}p26:", "quantum:portfolio:gate_status", "quantum-portfolio-gate"),
+    Gate("p33", "P3.3 PERMITS:     ", f"{PREFIX}p33:", "quantum:position:status", "quantum-position-state-brain"),
 )
 
 
@@ -72,7 +73,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Declare what the script passes on."""
     parser.add_argument("--sample", type=int, required=True)
     parser.add_argument("--gates", required=True)
-    parser.add_argument("--unit-state", action="append", default=[])
 
 
 def prove(cli: RedisCli, arguments: Namespace) -> Verdict:
@@ -82,9 +82,8 @@ def prove(cli: RedisCli, arguments: Namespace) -> Verdict:
         CannotTell: Redis did not answer, or the event stream is none.
     """
     required = arguments.gates.split(",")
-    units = dict(each.split("=", 1) for each in arguments.unit_state)
-    seen = {gate.name: Seen(gate, gate.name in required, units.get(gate.name, "")) for gate in GATES}
-    by_gate = _by_gate(_scan(cli))
+    seen = {gate.name: Seen(gate, gate.name in required, units.state(gate.unit) if gate.unit else "") for gate in GATES}
+    by_gate = _by_gate(scanned(cli, f"{PREFIX}*"))
     [time] = cli.ask(("TIME",))
     for name, keys in by_gate.items():
         _look_at_permits(cli, seen[name], keys, redis_time_s(time), arguments.sample)
@@ -163,19 +162,6 @@ def _fits(pattern: re.Pattern[str], value: object) -> bool:
 def _is_number(value: object) -> TypeGuard[int | float]:
     """Tell whether it is a number that time can be; JSON of Python's knows infinities, and ints without bounds."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST_NUMBER
-
-
-def _scan(cli: RedisCli) -> list[bytes]:
-    found: dict[bytes, None] = {}
-    cursor: Answer = b"0"
-    while True:
-        [answer] = cli.ask(("SCAN", text(cursor), "MATCH", f"{PREFIX}*", "COUNT", SCAN_COUNT))
-        if isinstance(answer, Fault) or not isinstance(answer, list) or len(answer) != 2:
-            raise CannotTell(f"SCAN: {answer.text if isinstance(answer, Fault) else answer!r:.80}")
-        cursor, keys = answer
-        found |= {key: None for key in keys if isinstance(key, bytes)} if isinstance(keys, list) else {}
-        if text(cursor) == "0":
-            return list(found)
 
 
 def _by_gate(keys: list[bytes]) -> dict[str, list[bytes]]:
@@ -308,4 +294,4 @@ def _decision_line(decision: dict[str, Any] | None) -> str:
 
 
 def _unit_line(unit: str) -> str:
-    return "not installed here, judged by its heartbeat" if unit == "not installed" else shown(unit)
+    return "not installed here, judged by its heartbeat" if unit == units.NOT_INSTALLED else shown(unit)

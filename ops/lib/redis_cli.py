@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 TIMEOUT_S = 10.0
+SCAN_COUNT = 2_000
 _STRING = json.JSONDecoder(strict=False)
 
 
@@ -70,6 +71,24 @@ class RedisCli:
         if refused or not isinstance(answers, list):
             raise CannotTell(f"Redis refused: {refused[0] if refused else answers!r}")
         return answers
+
+
+def scanned(cli: RedisCli, pattern: str) -> list[bytes]:
+    """List the keys that match a pattern, each once, with as many SCANs as it takes.
+
+    Raises:
+        CannotTell: Redis did not answer, or refused.
+    """
+    found: dict[bytes, None] = {}
+    cursor: Answer = b"0"
+    while True:
+        [answer] = cli.ask(("SCAN", text(cursor), "MATCH", pattern, "COUNT", SCAN_COUNT))
+        if isinstance(answer, Fault) or not isinstance(answer, list) or len(answer) != 2:
+            raise CannotTell(f"SCAN: {answer.text if isinstance(answer, Fault) else answer!r:.80}")
+        cursor, keys = answer
+        found |= {key: None for key in keys if isinstance(key, bytes)} if isinstance(keys, list) else {}
+        if text(cursor) == "0":
+            return list(found)
 
 
 def _escaped(word: Word) -> str:

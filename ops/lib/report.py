@@ -2,15 +2,24 @@
 
 import json
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 PROVEN, CANNOT_TELL, DEGRADED, MISSING = 0, 1, 2, 3
 FUTURE_TOLERANCE_S = 5
 SHOWN_CHARACTERS = 160
 
+_BEST_FIRST = (PROVEN, DEGRADED, MISSING, CANNOT_TELL)
 _COLOURS = {"✅": "32", "❌": "31", "⚠": "33"}
+
+
+class Finding(NamedTuple):
+    """One thing that is not as it must be: the exit code it is worth, and what was seen and expected."""
+
+    code: int
+    said: str
 
 
 @dataclass
@@ -46,10 +55,21 @@ def cannot_tell(why: str) -> Verdict:
     return Verdict(CANNOT_TELL, "CANNOT TELL", problems=[shown(why)])
 
 
+def worst(findings: Iterable[Finding]) -> int:
+    """Give the exit code of all findings together; without any it is proven."""
+    return max((finding.code for finding in findings), key=_BEST_FIRST.index, default=PROVEN)
+
+
 def framed(title: str) -> list[str]:
     """Put a title into a frame."""
     line = "═" * (len(title) + 4)
     return [f"╔{line}╗", f"║  {title}  ║", f"╚{line}╝"]
+
+
+def aligned(values: Mapping[str, object]) -> list[str]:
+    """Write names and values below each other."""
+    width = max(map(len, values), default=0) + 1
+    return [f"{name + ':':{width}} {value}" for name, value in values.items()]
 
 
 def shown(value: object) -> str:

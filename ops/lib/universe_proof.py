@@ -6,10 +6,13 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from typing import Any
 
+from ops.lib import units
 from ops.lib.redis_cli import Answer, Fault, RedisCli, pairs, redis_time_s, text
 from ops.lib.report import DEGRADED, FUTURE_TOLERANCE_S, MISSING, PROVEN, Verdict, epoch, shown, utc
 
+UNIT = "quantum-universe-service"
 ACTIVE_KEY = "quantum:cfg:universe:active"
+LAST_OK_KEY = "quantum:cfg:universe:last_ok"
 META_KEY = "quantum:cfg:universe:meta"
 SOURCE = "binance_futures_exchangeInfo"
 MODES = ("testnet", "mainnet", "paper")
@@ -27,7 +30,6 @@ class Unusable(Exception):
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare what the script passes on."""
     parser.add_argument("--max-age", type=int, required=True)
-    parser.add_argument("--unit-state", required=True)
 
 
 def prove(cli: RedisCli, arguments: Namespace) -> Verdict:
@@ -37,13 +39,13 @@ def prove(cli: RedisCli, arguments: Namespace) -> Verdict:
         CannotTell: Redis did not answer.
     """
     active, meta, time = cli.together(("GET", ACTIVE_KEY), ("HGETALL", META_KEY), ("TIME",))
-    return judged(active, meta, redis_time_s(time), max_age_s=arguments.max_age, unit_state=arguments.unit_state)
+    return judged(active, meta, redis_time_s(time), max_age_s=arguments.max_age, unit_state=unit_state())
 
 
 def judged(active: Answer, meta: Answer, now_s: float, *, max_age_s: int, unit_state: str) -> Verdict:
     """Judge what stands in Redis at a moment of Redis's own clock."""
     problems: list[str] = []
-    document = _tried(lambda: _document(active, now_s), problems)
+    document = _tried(lambda: read_document(active, ACTIVE_KEY, now_s), problems)
     fields = _tried(lambda: _meta(meta), problems)
     problems += _disagreements(document, fields)
     late = _late(document, fields, now_s, max_age_s)
@@ -67,17 +69,22 @@ def _tried(read: Callable[[], dict[str, Any]], problems: list[str]) -> dict[str,
         return {}
 
 
-def _document(active: Answer, now_s: float) -> dict[str, Any]:
-    if active is None:
-        raise Unusable(f"{ACTIVE_KEY} is missing, expected the list")
-    if isinstance(active, Fault):
-        raise Unusable(f"{ACTIVE_KEY}: {active.text}, expected a string")
+def read_document(raw: Answer, key: str, now_s: float) -> dict[str, Any]:
+    """Read the list under one of its two keys.
+
+    Raises:
+        Unusable: it is missing, or not as its service writes it.
+    """
+    if raw is None:
+        raise Unusable(f"{key} is missing, expected the list")
+    if isinstance(raw, Fault):
+        raise Unusable(f"{key}: {raw.text}, expected a string")
     try:
-        document = json.loads(text(active))
+        document = json.loads(text(raw))
     except (ValueError, RecursionError) as fault:
-        raise Unusable(f"{ACTIVE_KEY} is {shown(text(active))}, expected JSON ({fault})") from None
+        raise Unusable(f"{key} is {shown(text(raw))}, expected JSON ({fault})") from None
     if not isinstance(document, dict):
-        raise Unusable(f"{ACTIVE_KEY} is {shown(document)}, expected an object")
+        raise Unusable(f"{key} is {shown(document)}, expected an object")
     for name, expected, is_right in (
         ("source", SOURCE, document.get("source") == SOURCE),
         ("mode", f"one of {', '.join(MODES)}", document.get("mode") in MODES),
@@ -85,12 +92,10 @@ def _document(active: Answer, now_s: float) -> dict[str, Any]:
         ("symbols", "a list of different names", _is_list_of_names(document.get("symbols"))),
     ):
         if not is_right:
-            raise Unusable(f"{ACTIVE_KEY} {name} is {shown(json.dumps(document.get(name)))}, expected {expected}")
+            raise Unusable(f"{key} {name} is {shown(json.dumps(document.get(name)))}, expected {expected}")
     if document["asof_epoch"] > now_s + FUTURE_TOLERANCE_S:
         ahead_s = document["asof_epoch"] - now_s
-        raise Unusable(
-            f"{ACTIVE_KEY} asof_epoch is {ahead_s:.0f} s in the future, expected at most {FUTURE_TOLERANCE_S}"
-        )
+        raise Unusable(f"{key} asof_epoch is {ahead_s:.0f} s in the future, expected at most {FUTURE_TOLERANCE_S}")
     return document
 
 
@@ -186,9 +191,20 @@ def _moment(epoch_s: float | None, now_s: float) -> str:
     return f"{utc(epoch_s)} ({now_s - epoch_s:.0f}s ago)" if epoch_s else "never"
 
 
+def unit_state(*, no_unit: bool = False) -> str:
+    """Ask systemd for the service's unit, unless the operator said that it is not what runs."""
+    return units.NOT_ASKED if no_unit else units.state(UNIT)
+
+
+def unit_words(state: str) -> str:
+    """Say how the service's unit is."""
+    if state in (units.NOT_INSTALLED, units.NOT_ASKED):
+        what = "is not installed here" if state == units.NOT_INSTALLED else "was not asked"
+        return f"{UNIT}.service {what}, judged by its traces in Redis"
+    return f"{'' if state == units.ACTIVE else '⚠ '}{UNIT}.service is {shown(state)}"
+
+
 def _service(facts: dict[str, Any], now_s: float) -> str:
-    attempt = f"last attempt {_moment(facts['last_attempt_epoch'], now_s)}"
-    if facts["unit"] == "not installed":
-        return f"quantum-universe-service.service is not installed here, judged by its traces in Redis: {attempt}"
-    warning = "" if facts["unit"] == "active" else "⚠ "
-    return f"{warning}quantum-universe-service.service is {shown(facts['unit'])}; {attempt}"
+    words = unit_words(facts["unit"])
+    joint = ":" if facts["unit"] in (units.NOT_INSTALLED, units.NOT_ASKED) else ";"
+    return f"{words}{joint} last attempt {_moment(facts['last_attempt_epoch'], now_s)}"

@@ -11,6 +11,7 @@ from ops.lib.p33_events import Event
 from ops.lib.p33_source import ENV, LAST_OK, LIST_TOLERANCE_S, NONE, STATUS_KEY, UNIVERSE, WORDS, Source
 from ops.lib.redis_cli import RedisCli, redis_time_s
 from ops.lib.report import DEGRADED, MISSING, PROVEN, Finding, Verdict, aligned, framed, shown, utc, worst
+from ops.lib.service_state import Life
 from ops.lib.universe_proof import ACTIVE_KEY, LAST_OK_KEY, META_KEY, Unusable, read_document
 
 TITLE = "P3.3 POSITION STATE BRAIN - UNIVERSE INTEGRATION PROOF"
@@ -184,6 +185,8 @@ def _event_lines(events: tuple[Event, ...]) -> list[str]:
 def _fail_closed_lines(seen: Seen) -> list[str]:
     denied = sum(event.reason == "no_allowlist" for event in seen.events)
     note = f"   {denied} of the newest {len(seen.events)} permit events denied with no_allowlist"
+    if seen.source.service.life is Life.UNSEEN:
+        return ["❌ no brain was ever here: nothing is permitted", note]
     if seen.source.tier is None:
         return ["❌ unknown: nobody tells the tier in use", note]
     if seen.source.tier == NONE:
@@ -206,5 +209,5 @@ def _facts(seen: Seen) -> dict[str, Any]:
             for each in seen.symbols
         ],
         "events": [event.facts() for event in seen.events[:EVENTS_SHOWN]],
-        "fail_closed": seen.source.tier == NONE,
+        "fail_closed": None if seen.source.tier is None else seen.source.tier == NONE,
     }

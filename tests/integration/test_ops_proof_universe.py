@@ -8,35 +8,16 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from microservices.contracts import hashes, universe
-from microservices.contracts.control import Mode
-from microservices.contracts.universe import UniverseDocument, UniverseMeta
+from microservices.contracts import universe
 from tests.support.exchange_info import listing
 from tests.support.http_server import HttpServer
 from tests.support.ops import ops, ops_json, path_of_tools, put_tool
+from tests.support.ops_worlds import publish
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.universe_world import World
 
 SCRIPT = "proof_universe.sh"
-SYMBOLS = ("BTCUSDT", "ETHUSDT", "XRPUSDT")
-
-
-def publish(redis: Redis, *, age_s: float = 40, symbols: tuple[str, ...] = SYMBOLS, **meta: Any) -> None:
-    """Put a universe there as its service does, with changes to what is said of it."""
-    asof = int(time.time() - age_s)
-    document = UniverseDocument(asof, universe.SOURCE, Mode.PAPER, symbols, universe.FILTERS)
-    said: dict[str, Any] = {
-        "asof_epoch": asof,
-        "last_ok_epoch": asof,
-        "count": len(symbols),
-        "stale": 0,
-        "mode": "paper",
-        "dropped": 7,
-    }
-    redis.set(universe.ACTIVE_KEY, universe.encode_document(document))
-    redis.set(universe.LAST_OK_KEY, universe.encode_document(document))
-    redis.hset(universe.META_KEY, mapping=hashes.encode(UniverseMeta(**said | {"last_attempt_epoch": asof} | meta)))
 
 
 def test_a_fresh_universe_is_proven_in_the_words_that_operators_grep_for(

@@ -6,9 +6,10 @@ import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.support.daemon import ROOT
+from tests.support.ops_documents import checked
 
 TOOLS = (
     "bash",
@@ -65,3 +66,23 @@ def put_tool(directory: Path, name: str, script: str) -> None:
     tool.unlink(missing_ok=True)
     tool.write_text(f"#!/bin/bash\n{script}\n")
     tool.chmod(0o755)
+
+
+class Proof(NamedTuple):
+    """What a proof said: its exit code, its words, and the same as a document of its schema."""
+
+    code: int
+    words: str
+    document: Any
+
+
+def proven(script: str, *arguments: str, port: int, path: str | None = None, **environment: str) -> Proof:
+    """Run a proof for a person and for a program; check that both say the same, and the document against its schema."""
+    read = ops(script, *arguments, port=port, path=path, **environment)
+    parsed = ops(script, *arguments, "--json", port=port, path=path, **environment)
+    assert parsed.stdout.count("\n") == 1, parsed.stdout
+    document = checked(script, parsed.stdout)
+    assert read.stderr == parsed.stderr == ""
+    assert read.returncode == parsed.returncode == document.exit, read.stdout
+    assert bool(document.problems) is bool(document.exit), document
+    return Proof(read.returncode, read.stdout, document)

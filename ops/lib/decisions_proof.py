@@ -9,7 +9,7 @@ from typing import Any
 from ops.lib import decision_windows, service_state
 from ops.lib.decision_windows import COUNTED, COUNTS, LONGEST_MINUTES, REASONS, WINDOWS, Counted, count_of
 from ops.lib.redis_cli import Answer, Fault, RedisCli, pairs, redis_time_s
-from ops.lib.report import DEGRADED, MISSING, PROVEN, Finding, Verdict, aligned, epoch, framed, shown, worst
+from ops.lib.report import DEGRADED, MISSING, PROVEN, Finding, Verdict, aged, aligned, epoch, framed, shown, worst
 from ops.lib.service_state import Heartbeat, Service
 
 UNIT = "quantum-p35-decision-intelligence"
@@ -204,7 +204,7 @@ def _of_snapshot(seen: Seen) -> Iterable[Finding]:
         return
     age_s = seen.now_s - seen.snapshot_s
     if not -SLACK_S <= age_s < seen.max_snapshot_age_s:
-        yield Finding(DEGRADED, f"the windows are {age_s:.0f}s old, expected under {seen.max_snapshot_age_s:.0f}s")
+        yield Finding(DEGRADED, f"the windows are {aged(age_s)}, expected under {seen.max_snapshot_age_s:.0f}s")
         return
     minute = int(seen.snapshot_s // 60)
     for name, width in WINDOWS.items():

@@ -12,7 +12,7 @@ from typing import Any
 from ops.lib import market_state_row, service_state
 from ops.lib.market_state_row import PREFIX, Row
 from ops.lib.redis_cli import CannotTell, Fault, RedisCli, pairs, redis_time_s, scanned, text
-from ops.lib.report import DEGRADED, MISSING, PROVEN, Finding, Verdict, aligned, epoch, framed, shown, utc, worst
+from ops.lib.report import DEGRADED, MISSING, PROVEN, Finding, Verdict, aged, aligned, epoch, framed, shown, utc, worst
 from ops.lib.service_state import Heartbeat, Service
 
 UNIT = "quantum-marketstate"
@@ -128,7 +128,7 @@ def _of_hashes(seen: Seen) -> Iterable[Finding]:
     # The hash of a symbol that is skipped, or that left the universe, is not renewed, and expires.
     if seen.was_asked or len(seen.late) * 100 > len(seen.rows) * seen.most_skipped_pct:
         for row in seen.late:
-            said = f"{PREFIX}{shown(row.symbol)} is {seen.now_s - row.published_s:.0f}s old"
+            said = f"{PREFIX}{shown(row.symbol)} is {aged(seen.now_s - row.published_s)}"
             yield Finding(DEGRADED, f"{said}, expected under {seen.max_age_s:.0f}s")
 
 
@@ -173,7 +173,7 @@ def _of_stream(seen: Seen) -> Iterable[Finding]:
         return
     age_s = seen.now_s - max(seen.newest.values())
     if not -SLACK_S <= age_s < seen.max_age_s:
-        yield Finding(DEGRADED, f"{STREAM} has not moved for {age_s:.0f}s, expected under {seen.max_age_s:.0f}s")
+        yield Finding(DEGRADED, f"the newest entry of {STREAM} is {aged(age_s)}, expected under {seen.max_age_s:.0f}s")
 
 
 def _stream(cli: RedisCli, count: int) -> tuple[dict[str, float], str]:
@@ -198,13 +198,13 @@ def _figures(seen: Seen) -> dict[str, object]:
     good = [row for row in seen.rows if not row.fault]
     sources, regimes = (Counter(getattr(row, name) for row in good) for name in ("source", "regime"))
     ages = [seen.now_s - row.published_s for row in good]
-    stream = f"newest entry {seen.now_s - max(seen.newest.values()):.0f}s ago" if seen.newest else seen.stream_fault
+    stream = f"newest entry {aged(seen.now_s - max(seen.newest.values()))}" if seen.newest else seen.stream_fault
     cycle = {name: shown(seen.status.get(name, "?")) for name in ("published", "skipped", "cycle_ms")}
     old = len(seen.late)
     return {
         "Symbols": f"{len(good)} whole of {len(seen.rows) + len(seen.missing)}"
         + (f", {old} of them old" if old else ""),
-        "Age": f"{max(min(ages), 0):.0f}s to {max(0, *ages):.0f}s" if ages else "-",
+        "Age": f"{aged(min(ages))} to {aged(max(ages))}" if ages else "-",
         "Source": _counted(sources),
         "Regimes": _counted(regimes),
         "Stream": stream,

@@ -93,13 +93,18 @@ class Service:
             return Life.RUNNING
         if self.heartbeat.age_s is None:
             return Life.UNSEEN
-        return Life.HUNG if self.has_unit or self.metrics.answers else Life.DEAD
+        # Only a port that should answer and does not tells a dead process from one that hangs.
+        return Life.DEAD if self.metrics.fault and not self.has_unit else Life.HUNG
+
+    @property
+    def _hangs(self) -> str:
+        return "hangs" if self.has_unit or self.metrics.answers else "hangs or does not run"
 
     def findings(self) -> list[Finding]:
         """Say what is wrong with it: what was seen, and what was expected."""
         beat = self.heartbeat
         said = {
-            Life.HUNG: f"{beat}, expected under {beat.max_age_s:.0f}s: it hangs",
+            Life.HUNG: f"{beat}, expected under {beat.max_age_s:.0f}s: it {self._hangs}",
             Life.UNSEEN: f"{beat}, expected its heartbeat: it never ran on this Redis",
             Life.DEAD: f"unit {shown(self.state)}, expected active"
             if self.has_unit

@@ -136,7 +136,7 @@ class Conductor:
         except RedisError as away:
             return f"Redis is away at the end: {away}"
         self._console.print(render(view, f"FINAL SUMMARY    {self._age()}"), "")
-        for proof, printed in prove(self._layout.base_environment):
+        for proof, printed in prove(self._layout.proofs_environment):
             checks.append(proof)
             self._console.print(f"$ bash {proof.what}", printed, sep="\n", soft_wrap=True)
         for check in checks:

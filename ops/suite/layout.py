@@ -60,6 +60,14 @@ class Layout:
         passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         return passed_on | {"PYTHONUNBUFFERED": "1"} | self.redis_environment
 
+    @property
+    def proofs_environment(self) -> dict[str, str]:
+        """What the operator's scripts are told of this run: its Redis, its metrics' ports, how often it publishes."""
+        ports = {
+            metrics: str(port) for (_, metrics, _), port in zip(_SERVICES.values(), self.metrics_ports, strict=True)
+        }
+        return self.base_environment | ports | _INTERVALS
+
 
 def make_layout(scratch: Path, exchange_info: Path | None, klines: Path | None) -> Layout:
     """Choose free ports and a random key pair for one run."""
@@ -124,6 +132,10 @@ def _trading(layout: Layout) -> dict[str, str]:
     return layout.base_environment | mode
 
 
+_INTERVALS = {
+    "MARKETSTATE_PUBLISH_INTERVAL": str(PUBLISH_INTERVAL_S),
+    "P35_SNAPSHOT_INTERVAL_SEC": str(WINDOW_INTERVAL_S),
+}
 _WITH_KEYS = ("position-state-brain", "apply-layer")
 _SERVICES: dict[str, tuple[str, str, dict[str, str]]] = {
     "universe-service": ("universe_service", "UNIVERSE_METRICS_PORT", {"UNIVERSE_MODE": "paper"}),
@@ -135,14 +147,14 @@ _SERVICES: dict[str, tuple[str, str, dict[str, str]]] = {
     "marketstate": (
         "market_state_publisher",
         "MARKETSTATE_METRICS_PORT",
-        {"MARKETSTATE_SYMBOLS": "universe", "MARKETSTATE_PUBLISH_INTERVAL": str(PUBLISH_INTERVAL_S)},
+        {"MARKETSTATE_SYMBOLS": "universe", "MARKETSTATE_PUBLISH_INTERVAL": _INTERVALS["MARKETSTATE_PUBLISH_INTERVAL"]},
     ),
     "position-state-brain": ("position_state_brain", "P33_METRICS_PORT", {}),
     "apply-layer": ("apply_layer", "APPLY_METRICS_PORT", {"APPLY_MODE": "paper", "APPLY_GATES_OPEN": "p33"}),
     "p35-decision-intelligence": (
         "decision_intelligence",
         "P35_METRICS_PORT",
-        {"P35_SNAPSHOT_INTERVAL_SEC": str(WINDOW_INTERVAL_S)},
+        {"P35_SNAPSHOT_INTERVAL_SEC": _INTERVALS["P35_SNAPSHOT_INTERVAL_SEC"]},
     ),
 }
 

@@ -6,15 +6,21 @@ from collections.abc import Mapping
 from ops.suite.verdict import Check
 
 TIMEOUT_S = 30
+OF_A_RUN = ("--no-unit", "--wait", "10")
+"""A run's processes are no units, whatever else is installed here; and it may be proven in the middle of a change."""
 PROOFS = (
     ("ops/proof_universe.sh",),
+    ("ops/verify_marketstate_metrics.sh", *OF_A_RUN),
+    ("ops/proof_p33_universe.sh", *OF_A_RUN),
+    ("ops/proof_p33_universe_source.sh", *OF_A_RUN),
     ("ops/proof_order_id.sh",),
     ("ops/permit_audit.sh", "--gates", "p33"),
+    ("ops/proof_p35_decision_intelligence.sh", *OF_A_RUN),
 )
 
 
 def prove(environment: Mapping[str, str]) -> list[tuple[Check, str]]:
-    """Run every proof against the Redis that the environment names.
+    """Run every proof against the Redis, the metrics' ports and the intervals that the environment names.
 
     Returns:
         For each proof whether it exited 0, and all it printed.

@@ -91,9 +91,17 @@ def test_a_timed_run_proves_itself_and_leaves_only_its_logs(start: Callable[...,
     run = start("--for", str(RUN_S))
     assert run.process.wait(RUN_S + 60) == 0, run.output
     checks = [line for line in run.output.splitlines() if re.match(r"(ok|FAIL)  ", line)]
-    assert len(checks) == 13
+    assert len(checks) == 17
     assert all(line.startswith("ok") for line in checks)
-    for words in ("STATUS: FRESH", "PROOF FOUND: executed=true + order_id present", "P3.3 PERMITS:"):
+    for words in (
+        "STATUS: FRESH",
+        "✅ MARKET STATE PROVEN",
+        "✅ P3.3 UNIVERSE INTEGRATION PROOF COMPLETE",
+        "✅ Using Universe (primary source)",
+        "PROOF FOUND: executed=true + order_id present",
+        "P3.3 PERMITS:",
+        "✅ P3.5 DECISION INTELLIGENCE PROVEN",
+    ):
         assert words in run.output
     first_state = re.search(r"first market state in Redis ([\d.]+) s after the start", run.output)
     assert first_state

@@ -90,7 +90,7 @@ def utc(epoch_s: float) -> str:
 
 def aged(age_s: float) -> str:
     """Say how old something is; what is of a later time than now, so too."""
-    return f"{age_s:.0f}s old" if age_s > -1 else f"{-age_s:.0f}s in the future"
+    return f"{max(age_s, 0):.0f}s old" if age_s > -1 else f"{-age_s:.0f}s in the future"
 
 
 def epoch(value: object) -> float | None:

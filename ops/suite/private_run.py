@@ -1,4 +1,4 @@
-"""A few of the suite's processes for a verification, on ports and in a folder of their own: no live Redis is touched."""
+"""A few of the suite's processes for a verification, on ports and in a folder of their own; no live Redis is met."""
 
 import shutil
 import signal

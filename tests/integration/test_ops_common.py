@@ -15,7 +15,13 @@ from tests.support.ops import TOOLS, ops, ops_json, path_of_tools, put_tool
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 
-SCRIPTS = ("proof_universe.sh", "proof_order_id.sh", "permit_audit.sh")
+OF_SERVICES = (
+    "proof_p33_universe.sh",
+    "proof_p33_universe_source.sh",
+    "verify_marketstate_metrics.sh",
+    "proof_p35_decision_intelligence.sh",
+)
+SCRIPTS = ("proof_universe.sh", "proof_order_id.sh", "permit_audit.sh", *OF_SERVICES)
 PASSWORD = "p@ss w/o:%#'\"$(id)"
 QUOTED_PASSWORD = "p%40ss%20w%2Fo%3A%25%23%27%22%24%28id%29"
 
@@ -50,7 +56,10 @@ def test_every_script_has_help_and_refuses_what_it_does_not_know(script: str) ->
         assert (done.returncode, done.stderr) == (0, "")
         assert f"Usage: ops/{script}" in done.stdout
         assert "Exit: 0" in done.stdout
-    for wrong in (["--bogus"], ["--json=1"], ["-x"], ["--"], ["word"], ["--host"], ["--max-age\n"], ["--a]$(id)"]):
+    wrongs = [["--bogus"], ["--json=1"], ["-x"], ["--"], ["word"], ["--host"], ["--max-age\n"], ["--a]$(id)"]]
+    if script in OF_SERVICES:
+        wrongs += [["--metrics-port", "65536"], ["--metrics-port=$(id)"], ["--wait", "-1"], ["--no-unit=1"]]
+    for wrong in wrongs:
         done = ops(script, *wrong, port=free_port())
         assert (done.returncode, done.stdout) == (1, "")
         assert f"Usage: ops/{script}" in done.stderr
@@ -235,6 +244,20 @@ def test_another_machine_is_asked_over_one_session(
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("tmp.")) == []
 
 
+def test_what_a_service_shows_is_asked_on_the_machine_where_it_runs(
+    redis_server: RedisServer, redis_client: Redis, tools: Path, elsewhere: Path
+) -> None:
+    """Options travel, this machine's variables do not: the port asked there is the one that was named."""
+    arguments = ["--remote", "--host", "op@vps.example", "--json"]
+    for script in OF_SERVICES:
+        done = ops(script, *arguments, "--metrics-port", "9", "--no-unit", port=free_port(), path=str(tools))
+        document = json.loads(done.stdout)
+        assert (done.returncode, document["exit"]) == (3, 3), done.stderr
+        assert (document["service"]["metrics_port"], document["service"]["unit_state"]) == (9, "not asked")
+    done = ops(OF_SERVICES[0], *arguments, port=free_port(), path=str(tools), P33_METRICS_PORT="9")
+    assert json.loads(done.stdout)["service"]["metrics_port"] == 8045
+
+
 @pytest.mark.parametrize("plan_id", ["$(touch {0})", "'; touch {0}; '", "a\nb", "--json", "x y", "*", "~"])
 def test_what_is_asked_elsewhere_arrives_as_it_was_given(
     redis_client: Redis, tools: Path, elsewhere: Path, plan_id: str
@@ -282,5 +305,6 @@ def test_every_script_only_reads(script: str, redis_server: RedisServer, redis_c
     ops_json(script, port=redis_server.port)
     asked = {name.removeprefix("cmdstat_") for name in redis_client.info("commandstats")}
     # redis-cli itself asks for the commands' documentation.
-    reading = {"command|docs", "ping", "get", "hget", "hgetall", "scan", "time", "pttl", "xrevrange", "multi", "exec"}
+    reading = {"command|docs", "ping", "get", "hget", "hgetall", "scan", "time", "pttl", "multi", "exec"}
+    reading |= {"xrevrange", "xrange", "zrevrange", "xpending", "xinfo|groups"}
     assert asked - {"config|resetstat", "info"} <= reading

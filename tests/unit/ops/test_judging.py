@@ -7,10 +7,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microservices.contracts import claim, permit, position, result, universe
+from microservices.contracts import claim, decision, market_state, permit, position, result, universe
 from microservices.contracts.control import Mode
+from microservices.contracts.decision import Window
+from microservices.contracts.market_state import Regime, Source
 from microservices.contracts.permit import Gate
-from ops.lib import order_proof, permit_audit, report, universe_proof
+from microservices.contracts.reason import Reason
+from microservices.contracts.universe_reader import Tier
+from microservices.decision_intelligence import service as decisions_service
+from microservices.market_state_publisher import service as publisher_service
+from microservices.position_state_brain import allowlist
+from microservices.position_state_brain import service as brain_service
+from microservices.universe_service import service as universe_service
+from ops.lib import (
+    decision_windows,
+    decisions_proof,
+    market_state_proof,
+    market_state_row,
+    order_proof,
+    p33_events,
+    p33_source,
+    permit_audit,
+    report,
+    universe_proof,
+)
 from ops.lib.redis_cli import Answer, CannotTell, Fault
 
 NOW = 1_800_000_000.0
@@ -45,6 +65,37 @@ def test_the_scripts_use_the_contracts_names() -> None:
     assert [gate.prefix + "x" for gate in permit_audit.GATES] == [permit.key(gate, "x") for gate in Gate]
     assert permit_audit.GATES[2].heartbeat_key == position.STATUS_KEY
     assert claim.HEARTBEAT_S < permit_audit.HEARTBEAT_MAX_AGE_S
+    assert universe_proof.LAST_OK_KEY == universe.LAST_OK_KEY
+    assert universe_proof.UNIT == universe_service.UNIT
+
+
+def test_the_proofs_of_services_use_the_contracts_names() -> None:
+    """Units, keys, streams, groups and words of the brain, the publisher and decision intelligence."""
+    assert p33_source.UNIT == brain_service.UNIT == permit_audit.GATES[2].unit
+    assert p33_source.STATUS_KEY == position.STATUS_KEY
+    assert tuple(p33_source.WORDS) == tuple(p33_source.CODES) == tuple(Tier)
+    assert p33_source.HEARTBEAT_MAX_AGE_S > 2 * position.HEARTBEAT_S
+    assert p33_source.JOURNAL_MAX_AGE_S > allowlist.REPEAT_S
+    assert (p33_events.STREAM, p33_events.GATE) == (permit.EVENTS, Gate.P33)
+    assert p33_events.NOT_LISTED == Reason.NOT_IN_ALLOWLIST
+    assert market_state_proof.UNIT == publisher_service.UNIT
+    assert (market_state_proof.STREAM, market_state_proof.STATUS_KEY) == (market_state.STREAM, market_state.STATUS_KEY)
+    assert market_state.key("S") == market_state_row.PREFIX + "S"
+    assert tuple(Regime) == market_state_row.REGIMES
+    assert tuple(Source) == market_state_row.SOURCES
+    assert decisions_proof.UNIT == decisions_service.UNIT
+    assert (decisions_proof.STREAM, decisions_proof.GROUP) == (result.STREAM, result.GROUP_DECISION_INTELLIGENCE)
+    assert decisions_proof.STATUS_KEY == decision.STATUS_KEY
+    assert decisions_proof.HEARTBEAT_MAX_AGE_S > 2 * decision.HEARTBEAT_S
+    assert decision_windows.bucket_key(29_000_000) == decision.bucket_key(29_000_000)
+    assert {window.value: window.minutes for window in Window} == decision_windows.WINDOWS
+    assert (decision_windows.COUNTED, decision_windows.UNKNOWN) == (decision.COUNTED_DECISIONS, decision.UNKNOWN)
+    assert decision_windows.TOP_MAX == decision.TOP_MAX
+    assert list(decision_windows.window_keys("5m").values()) == [
+        decision.counts_key(Window.M5),
+        decision.reasons_key(Window.M5),
+        decision.symbol_reasons_key(Window.M5),
+    ]
 
 
 def test_a_fresh_universe_is_fresh() -> None:

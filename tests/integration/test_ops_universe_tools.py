@@ -1,4 +1,4 @@
-"""What is tried before a deployment: the universe service by itself, its keys without a server, P3.3's four tiers."""
+"""What is tried before a deployment, where it must fail; that it works is shown by the manual's own commands."""
 
 import json
 import os
@@ -15,6 +15,7 @@ from microservices.contracts import hashes, universe
 from microservices.contracts.universe import UniverseMeta
 from ops.operate import universe_mock, verify_universe_service
 from ops.operate.verify_universe_service import Wrong
+from ops.suite.private_run import NotInTime, PrivateRun
 from tests.support.daemon import ROOT
 from tests.support.ops import path_of_tools
 from tests.support.ops_worlds import publish
@@ -32,35 +33,21 @@ def tool(*command: str, path: str | None = None, **environment: str) -> subproce
     return subprocess.run(where, env=env, cwd="/", capture_output=True, text=True, timeout=120)
 
 
-def test_the_universe_service_is_verified_beside_a_live_redis(redis_server: RedisServer, redis_client: Redis) -> None:
-    """Every step is said, and the Redis that the environment names is not asked once."""
+def test_a_private_run_meets_no_other_redis(
+    redis_server: RedisServer, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the environment names: its processes and its own client know the private one alone."""
+    monkeypatch.setenv("REDIS_PORT", str(redis_server.port))
+    monkeypatch.setenv("REDIS_URL", redis_server.url)
     redis_client.config_resetstat()
-    done = tool(*VERIFY, "--seconds", "2", REDIS_PORT=str(redis_server.port))
-    assert done.returncode == 0, done.stdout + done.stderr
-    for words in (
-        "✅ compiles: ",
-        "✅ runs for 2 s on a private Redis, port ",
-        "✅ its keys are whole and agree: 30 symbols, each with its instrument",
-        "   ✅ STATUS: FRESH (recently updated)",
-        "✅ stops when asked: exit 0",
-        "✅ UNIVERSE SERVICE VERIFIED",
-    ):
-        assert words in done.stdout
+    with PrivateRun("universe-service", "paper-exchange") as run:
+        run.wait_for(lambda: bool(run.redis.exists(universe.ACTIVE_KEY)), 30, "a list")
+        run.redis.set("mark", "x")
+        assert run.stop("universe-service") == 0
+        with pytest.raises(NotInTime, match="for what does not come: not within 0.2 s"):
+            run.wait_for(lambda: False, 0.2, "what does not come")
     assert set(redis_client.info("commandstats")) <= {"cmdstat_config|resetstat", "cmdstat_info"}
-
-
-def test_p33_uses_each_of_its_four_tiers(redis_server: RedisServer, redis_client: Redis) -> None:
-    """The real service, in four worlds, with its log, its verdicts and its proof; no other Redis is asked."""
-    redis_client.config_resetstat()
-    done = tool(*TIERS, REDIS_PORT=str(redis_server.port))
-    assert done.returncode == 0, done.stdout + done.stderr
-    said = [line.split() for line in done.stdout.splitlines()]
-    assert [line[0] for line in said] == ["✅"] * 5
-    for tier, code, line in zip(("universe", "last_ok", "env", "none"), "0223", said, strict=False):
-        assert f"source={tier}" in line
-        assert line[line.index("exit") + 1].rstrip(";") == code
-    assert done.stdout.endswith("✅ P3.3 USES ALL FOUR TIERS AS IT MUST\n")
-    assert set(redis_client.info("commandstats")) <= {"cmdstat_config|resetstat", "cmdstat_info"}
+    assert not redis_client.exists("mark")
 
 
 @pytest.mark.parametrize("command", [VERIFY, TIERS], ids=["verify", "tiers"])

@@ -88,9 +88,10 @@ class Suite:
 
     def __init__(self, folder: Path, settings: Environments | None = None) -> None:
         self._folder = folder
-        self._layout = make_layout(folder, None, None)
+        self.layout = make_layout(folder, None, None)
+        """Where everything listens."""
         self._settings = settings or {}
-        self._processes = {process.name: process for process in processes(self._layout) if process.name != LEFT_OUT}
+        self._processes = {process.name: process for process in processes(self.layout) if process.name != LEFT_OUT}
         unknown = set(self._settings) - set(self._processes)
         assert not unknown, f"no such process: {unknown}"
         self._running: dict[str, subprocess.Popen[bytes]] = {}
@@ -99,14 +100,12 @@ class Suite:
         self._reckoned = Counts(Counter(), Counter(), Counter())
         self.added: list[Added] = []
         """Every entry that was added to the plans' stream, oldest first."""
-        self.paper = PaperExchange(
-            key=self._layout.api_key, secret=self._layout.api_secret, port=self._layout.paper_port
-        )
-        self.redis: Redis = connect(CommonSettings(redis_port=self._layout.redis_port), "e2e")
+        self.paper = PaperExchange(key=self.layout.api_key, secret=self.layout.api_secret, port=self.layout.paper_port)
+        self.redis: Redis = connect(CommonSettings(redis_port=self.layout.redis_port), "e2e")
         self.exchange = SignedClient(
-            self._layout.paper_url,
-            Secret(self._layout.api_key),
-            Secret(self._layout.api_secret),
+            self.layout.paper_url,
+            Secret(self.layout.api_key),
+            Secret(self.layout.api_secret),
             clock=SystemClock(),
         )
 
@@ -417,7 +416,7 @@ class Suite:
     def _prepared(self) -> bool:
         """Bind the Redis to the paper account and open the kill switch, as `make run` does."""
         try:
-            mine = AccountBinding(Mode.PAPER, account.host_of(self._layout.paper_url), self.exchange.account_alias())
+            mine = AccountBinding(Mode.PAPER, account.host_of(self.layout.paper_url), self.exchange.account_alias())
             account.bind(self.redis, mine)
             self.redis.set(control.KILL_SWITCH_KEY, KillSwitch.OFF.value, nx=True)
         except (RedisError, ExchangeError):

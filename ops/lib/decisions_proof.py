@@ -9,7 +9,18 @@ from typing import Any
 from ops.lib import decision_windows, service_state
 from ops.lib.decision_windows import COUNTED, COUNTS, LONGEST_MINUTES, REASONS, WINDOWS, Counted, count_of
 from ops.lib.redis_cli import Answer, Fault, RedisCli, pairs, redis_time_s
-from ops.lib.report import DEGRADED, MISSING, PROVEN, Finding, Verdict, aged, aligned, epoch, framed, shown, worst
+from ops.lib.report import (
+    DEGRADED,
+    MISSING,
+    Finding,
+    Verdict,
+    aged,
+    aligned,
+    concluded,
+    epoch,
+    framed,
+    shown,
+)
 from ops.lib.service_state import Heartbeat, Service
 
 UNIT = "quantum-p35-decision-intelligence"
@@ -27,9 +38,7 @@ PENDING_STUCK_MS = 180_000
 CAUGHT_UP_S = 120
 """A result may be counted so long after it came: taken over from a consumer that died."""
 GROWTH_LOOKED_AT = 50_000
-PROBLEMS_SHOWN = 10
 TOP_SHOWN = 5
-_STATUS = {PROVEN: "PROVEN", DEGRADED: "DEGRADED", MISSING: "MISSING"}
 
 
 @dataclass(frozen=True)
@@ -121,18 +130,8 @@ def prove(cli: RedisCli, arguments: Namespace) -> Verdict:
 def judged(seen: Seen) -> Verdict:
     """Judge what was seen."""
     findings = [*seen.service.findings(), *_of_group(seen), *_of_counts(seen), *_of_snapshot(seen)]
-    code = worst(findings)
-    problems = [finding.said for finding in findings]
-    told = problems[:PROBLEMS_SHOWN]
-    if len(problems) > PROBLEMS_SHOWN:
-        told.append(f"and {len(problems) - PROBLEMS_SHOWN} more: --json lists them")
-    end = "✅ P3.5 DECISION INTELLIGENCE PROVEN" if code == PROVEN else f"❌ NOT PROVEN: {_status(code)}"
-    lines = [*framed(TITLE), "", *seen.service.lines(), "", *aligned(_figures(seen)), "", *_table(seen), "", end]
-    return Verdict(code, _status(code), [*lines, *(f"   {each}" for each in told)], _facts(seen), problems)
-
-
-def _status(code: int) -> str:
-    return _STATUS.get(code, "CANNOT TELL")
+    lines = [*framed(TITLE), "", *seen.service.lines(), "", *aligned(_figures(seen)), "", *_table(seen)]
+    return concluded(findings, "P3.5 DECISION INTELLIGENCE PROVEN", lines, _facts(seen))
 
 
 def _whole(key: str) -> tuple[str | int, ...]:

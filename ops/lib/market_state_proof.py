@@ -12,7 +12,19 @@ from typing import Any
 from ops.lib import market_state_row, service_state
 from ops.lib.market_state_row import PREFIX, Row
 from ops.lib.redis_cli import CannotTell, Fault, RedisCli, pairs, redis_time_s, scanned, text
-from ops.lib.report import DEGRADED, MISSING, PROVEN, Finding, Verdict, aged, aligned, epoch, framed, shown, utc, worst
+from ops.lib.report import (
+    DEGRADED,
+    MISSING,
+    Finding,
+    Verdict,
+    aged,
+    aligned,
+    concluded,
+    epoch,
+    framed,
+    shown,
+    utc,
+)
 from ops.lib.service_state import Heartbeat, Service
 
 UNIT = "quantum-marketstate"
@@ -21,8 +33,6 @@ STREAM = "quantum:stream:marketstate"
 STATUS_KEY = "quantum:marketstate_status"
 REAL = "candles"
 SLACK_S = 5
-PROBLEMS_SHOWN = 10
-_STATUS = {PROVEN: "PROVEN", DEGRADED: "DEGRADED", MISSING: "MISSING"}
 
 
 @dataclass(frozen=True)
@@ -96,23 +106,8 @@ def prove(cli: RedisCli, arguments: Namespace) -> Verdict:
 def judged(seen: Seen) -> Verdict:
     """Judge what was seen."""
     findings = [*seen.service.findings(), *_of_hashes(seen), *_of_status(seen), *_of_stream(seen)]
-    code = worst(findings)
-    problems = [finding.said for finding in findings]
-    shown_problems = problems[:PROBLEMS_SHOWN]
-    if len(problems) > PROBLEMS_SHOWN:
-        shown_problems.append(f"and {len(problems) - PROBLEMS_SHOWN} more: --json lists them")
-    end = "✅ MARKET STATE PROVEN" if code == PROVEN else f"❌ NOT PROVEN: {_STATUS.get(code, 'CANNOT TELL')}"
-    lines = [
-        *framed(TITLE),
-        "",
-        *seen.service.lines(),
-        "",
-        *aligned(_figures(seen)),
-        "",
-        end,
-        *(f"   {problem}" for problem in shown_problems),
-    ]
-    return Verdict(code, _STATUS.get(code, "CANNOT TELL"), lines, _facts(seen), problems)
+    lines = [*framed(TITLE), "", *seen.service.lines(), "", *aligned(_figures(seen))]
+    return concluded(findings, "MARKET STATE PROVEN", lines, _facts(seen))
 
 
 def _of_hashes(seen: Seen) -> Iterable[Finding]:

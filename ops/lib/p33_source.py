@@ -4,13 +4,12 @@ Whoever answers first is believed; the others are held against it.
 """
 
 import re
-import subprocess
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from ops.lib import service_state
+from ops.lib import host_tool, service_state
 from ops.lib.metrics import Metrics
 from ops.lib.redis_cli import Answer, Fault, pairs
 from ops.lib.report import CANNOT_TELL, DEGRADED, FUTURE_TOLERANCE_S, MISSING, PROVEN, Finding, shown
@@ -19,7 +18,6 @@ from ops.lib.service_state import Heartbeat, Life, Service
 UNIT = "quantum-position-state-brain"
 STATUS_KEY = "quantum:position:status"
 HEARTBEAT_MAX_AGE_S = 30
-JOURNAL_TIMEOUT_S = 5.0
 JOURNAL_MAX_AGE_S = 660
 """The brain repeats its line every ten minutes: one that is older is of a brain that is gone."""
 LIST_TOLERANCE_S = 5.0
@@ -172,16 +170,4 @@ def _journal() -> list[str]:
     """Give the brain's lines on its allowlist of the last minutes; none where there is no journal to read."""
     command = ["journalctl", f"--unit={UNIT}.service", "--since=-15min", "--grep=P3\\.3 allowlist source="]
     command += ["--lines=20", "--output=cat", "--no-pager", "--quiet"]
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="backslashreplace",
-            timeout=JOURNAL_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return done.stdout.splitlines()
+    return host_tool.said(command).splitlines()

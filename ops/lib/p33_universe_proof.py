@@ -10,14 +10,13 @@ from ops.lib import p33_events, p33_source, universe_proof
 from ops.lib.p33_events import Event
 from ops.lib.p33_source import ENV, LAST_OK, LIST_TOLERANCE_S, NONE, STATUS_KEY, UNIVERSE, WORDS, Source
 from ops.lib.redis_cli import RedisCli, redis_time_s
-from ops.lib.report import DEGRADED, MISSING, PROVEN, Finding, Verdict, aligned, framed, shown, utc, worst
+from ops.lib.report import DEGRADED, PROVEN, Finding, Verdict, aligned, concluded, framed, shown, utc
 from ops.lib.service_state import Life
 from ops.lib.universe_proof import ACTIVE_KEY, LAST_OK_KEY, META_KEY, Unusable, read_document
 
 TITLE = "P3.3 POSITION STATE BRAIN - UNIVERSE INTEGRATION PROOF"
 SYMBOL = "BTCUSDT"
 EVENTS_SHOWN = 10
-_STATUS = {PROVEN: "PROVEN", DEGRADED: "DEGRADED", MISSING: "FAIL-CLOSED"}
 
 
 @dataclass(frozen=True)
@@ -76,9 +75,6 @@ def prove(cli: RedisCli, arguments: Namespace) -> Verdict:
 
 def judged(seen: Seen) -> Verdict:
     """Judge what was seen."""
-    findings = list(_findings(seen))
-    code = worst(findings)
-    problems = [finding.said for finding in findings]
     sections = (
         ("Service Status", seen.source.service.lines()),
         ("Universe Service Meta", _meta_lines(seen)),
@@ -90,13 +86,8 @@ def judged(seen: Seen) -> Verdict:
     lines = framed(TITLE)
     for number, (heading, body) in enumerate(sections, 1):
         lines += ["", f"{number}. {heading}", *(f"   {line}" for line in body)]
-    lines += ["", "✅ P3.3 UNIVERSE INTEGRATION PROOF COMPLETE" if code == PROVEN else _failed(code)]
-    lines += [f"   {problem}" for problem in problems]
-    return Verdict(code, _STATUS.get(code, "CANNOT TELL"), lines, _facts(seen), problems)
-
-
-def _failed(code: int) -> str:
-    return f"❌ NOT PROVEN: {_STATUS.get(code, 'CANNOT TELL')}"
+    complete = "P3.3 UNIVERSE INTEGRATION PROOF COMPLETE"
+    return concluded(_findings(seen), complete, lines, _facts(seen), missing="FAIL-CLOSED")
 
 
 def _looked_at(symbol: str, document: dict[str, Any] | None) -> Iterable[str]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 PROVEN, CANNOT_TELL, DEGRADED, MISSING = 0, 1, 2, 3
 FUTURE_TOLERANCE_S = 5
 SHOWN_CHARACTERS = 160
+PROBLEMS_SHOWN = 10
 
 _BEST_FIRST = (PROVEN, DEGRADED, MISSING, CANNOT_TELL)
 _COLOURS = {"✅": "32", "❌": "31", "⚠": "33"}
@@ -58,6 +59,29 @@ def cannot_tell(why: str) -> Verdict:
 def worst(findings: Iterable[Finding]) -> int:
     """Give the exit code of all findings together; without any it is proven."""
     return max((finding.code for finding in findings), key=_BEST_FIRST.index, default=PROVEN)
+
+
+def concluded(
+    findings: Iterable[Finding], proven: str, lines: list[str], facts: dict[str, Any], *, missing: str = "MISSING"
+) -> Verdict:
+    """Make the verdict of a proof from all that was found.
+
+    Args:
+        findings: what is not as it must be.
+        proven: the words at the end where nothing is.
+        lines: the report up to there.
+        facts: the same for a program.
+        missing: what exit code 3 is called.
+    """
+    found = list(findings)
+    code = worst(found)
+    status = {PROVEN: "PROVEN", DEGRADED: "DEGRADED", MISSING: missing, CANNOT_TELL: "CANNOT TELL"}[code]
+    problems = [finding.said for finding in found]
+    told = [f"   {problem}" for problem in problems[:PROBLEMS_SHOWN]]
+    if len(problems) > PROBLEMS_SHOWN:
+        told.append(f"   and {len(problems) - PROBLEMS_SHOWN} more: --json lists them")
+    end = f"✅ {proven}" if code == PROVEN else f"❌ NOT PROVEN: {status}"
+    return Verdict(code, status, [*lines, "", end, *told], facts, problems)
 
 
 def framed(title: str) -> list[str]:

@@ -1,8 +1,7 @@
 """What systemd says of a unit on this machine. Where it says nothing, services are judged by what they leave behind."""
 
-import subprocess
+from ops.lib import host_tool
 
-TIMEOUT_S = 5.0
 ACTIVE = "active"
 NOT_INSTALLED = "not installed"
 NOT_ASKED = "not asked"
@@ -25,17 +24,5 @@ def state(unit: str) -> str:
 
 
 def _said(*words: str) -> str:
-    """Give the first line of systemctl's answer; empty where there is none in time."""
-    try:
-        done = subprocess.run(
-            ["systemctl", *words],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="backslashreplace",
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip().partition("\n")[0]
+    """Give the first line of systemctl's answer; empty where there is none."""
+    return host_tool.said(["systemctl", *words]).strip().partition("\n")[0]

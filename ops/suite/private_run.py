@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Any, Self
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -38,10 +38,11 @@ class PrivateRun:
         self.layout: Layout = make_layout(self._folder, None, None)
         self._processes = {process.name: process for process in processes(self.layout)}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._before: Any = None
         self.redis: Redis = connect(CommonSettings(redis_port=self.layout.redis_port), "quantum-verify")
 
     def __enter__(self) -> Self:
-        signal.signal(signal.SIGTERM, _leave)
+        self._before = signal.signal(signal.SIGTERM, _leave)
         try:
             for name in self._names:
                 self.start(name)
@@ -106,6 +107,7 @@ class PrivateRun:
 
     def _end(self) -> None:
         """End all of them, Redis last: the services give up their leases first."""
+        signal.signal(signal.SIGTERM, self._before)
         self.redis.close()
         for name in reversed(list(self._running)):
             self.stop(name)

@@ -55,7 +55,7 @@ def pages() -> list[Path]:
 
 
 def commands() -> list[Command]:
-    """Read the commands of all `sh` blocks, each once; a block without a language behind one is what its last prints."""
+    """Read the commands of all `sh` blocks, each once; a block of no language behind one is what its last prints."""
     found: list[Command] = []
     for page in pages():
         last_end = -1
@@ -66,7 +66,10 @@ def commands() -> list[Command]:
             elif not language and block.start() == last_end:
                 found[-1] = found[-1]._replace(output=body)
             last_end = block.end()
-    return list({(command.text, command.code): command for command in reversed(found)}.values())[::-1]
+    once: dict[str, Command] = {}
+    for command in found:
+        once.setdefault(command.text, command)
+    return list(once.values())
 
 
 def _texts(body: str) -> list[str]:

@@ -44,7 +44,7 @@ def test_a_private_run_meets_no_other_redis(
         run.wait_for(lambda: bool(run.redis.exists(universe.ACTIVE_KEY)), 30, "a list")
         run.redis.set("mark", "x")
         assert run.stop("universe-service") == 0
-        with pytest.raises(NotInTime, match="for what does not come: not within 0.2 s"):
+        with pytest.raises(NotInTime, match=r"for what does not come: not within 0\.2 s"):
             run.wait_for(lambda: False, 0.2, "what does not come")
     assert set(redis_client.info("commandstats")) <= {"cmdstat_config|resetstat", "cmdstat_info"}
     assert not redis_client.exists("mark")

@@ -75,12 +75,12 @@ def prove(cli: RedisCli, arguments: Namespace) -> Verdict:
     Raises:
         CannotTell: Redis did not answer.
     """
-    asked = [symbol for symbol in arguments.symbols.split(",") if symbol]
-    there = [text(key).removeprefix(PREFIX) for key in scanned(cli, f"{PREFIX}*")]
-    symbols = sorted(asked or there)
-    max_age_s = 2 * arguments.interval + SLACK_S
+    # The status first: what it says was published is in Redis before it says so.
     status, time = cli.together(("HGETALL", STATUS_KEY), ("TIME",))
     now_s = redis_time_s(time)
+    max_age_s = 2 * arguments.interval + SLACK_S
+    asked = [symbol for symbol in arguments.symbols.split(",") if symbol]
+    symbols = sorted(asked or (text(key).removeprefix(PREFIX) for key in scanned(cli, f"{PREFIX}*")))
     answers = cli.ask(*(words for name in symbols for words in (("HGETALL", PREFIX + name), ("PTTL", PREFIX + name))))
     by_symbol = list(zip(symbols, answers[::2], answers[1::2], strict=True))
     fields = {} if isinstance(status, Fault) else pairs(status)
@@ -152,6 +152,8 @@ def _of_status(seen: Seen) -> Iterable[Finding]:
         said = ", ".join(f"{name} is {shown(seen.status.get(name, 'missing'))}" for name in ("published", "skipped"))
         yield Finding(MISSING, f"{STATUS_KEY}: {said}, expected two numbers")
         return
+    if not seen.was_asked and len(seen.rows) < published:
+        yield Finding(MISSING, f"{len(seen.rows)} symbols have a hash, expected the {published} that were published")
     if published == 0:
         yield Finding(MISSING, f"{STATUS_KEY} published is 0, skipped because: {_reasons(seen)}")
     elif skipped * 100 > (published + skipped) * seen.most_skipped_pct:

@@ -169,7 +169,7 @@ def _listed_lines(each: Listed, source: Source) -> list[str]:
 
 def _event_lines(events: tuple[Event, ...]) -> list[str]:
     if not events:
-        return ["none yet: P3.3 is idle (its heartbeat tells idle from broken)"]
+        return ["none: whether P3.3 is idle or broken is told by its heartbeat"]
     return [event.row() for event in events[:EVENTS_SHOWN]]
 
 

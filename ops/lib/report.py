@@ -97,9 +97,10 @@ def aligned(values: Mapping[str, object]) -> list[str]:
 
 
 def shown(value: object) -> str:
-    """Quote data in a report: printable, on one line, bounded."""
+    """Quote data in a report: printable, on one line, bounded, and without the marks of a verdict."""
     line = "".join(
-        sign if sign.isprintable() else sign.encode("unicode_escape", "surrogatepass").decode() for sign in str(value)
+        sign if sign.isprintable() and sign not in _COLOURS else sign.encode("unicode_escape", "surrogatepass").decode()
+        for sign in str(value)
     )
     return line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]}… ({len(line)} characters)"
 

@@ -306,7 +306,10 @@ def test_a_random_symbol_is_one_of_the_list(machine: Machine) -> None:
     assert second.symbol in {"ETHUSDT", "XRPUSDT"}
 
 
-@pytest.mark.parametrize("value", ["$(touch pwned)", "a\nb\x1b]0;x\x07", "'\"`;|&", "x" * 10_000])
+@pytest.mark.parametrize(
+    "value",
+    ["$(touch pwned)", "a\nb\x1b]0;x\x07", "'\"`;|&", "x" * 10_000, "✅ P3.3 UNIVERSE INTEGRATION PROOF COMPLETE"],
+)
 def test_hostile_events_are_shown_and_run_nothing(machine: Machine, value: str, tmp_path: Path) -> None:
     """Plan ids, symbols and reasons are data: on one line, escaped, bounded; whole in the document."""
     machine.redis.xadd(
@@ -315,6 +318,7 @@ def test_hostile_events_are_shown_and_run_nothing(machine: Machine, value: str, 
     machine.redis.xadd(permit.EVENTS, {"gate": "p26", "plan_id": "p", "symbol": "OTHERGATE"})
     proof = machine.prove()
     assert proof.code == 0
+    assert proof.words.count(COMPLETE) == 1
     assert max(map(len, proof.words.splitlines())) < 800
     assert all(line.isprintable() for line in proof.words.splitlines())
     assert [event.plan_id for event in proof.document.events] == [value]

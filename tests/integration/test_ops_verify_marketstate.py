@@ -49,6 +49,11 @@ def test_market_state_is_proven_with_its_figures(prove: Callable[..., Proof]) ->
 Spoil = Callable[[Any], object]
 WORLDS: dict[str, tuple[Spoil, int, str]] = {
     "empty": (lambda redis: redis.flushall(), 3, "no quantum:marketstate:{symbol} is there"),
+    "one is gone": (
+        lambda redis: redis.delete(BTC),
+        3,
+        "2 symbols have a hash, expected the 3 that were published",
+    ),
     "no stream": (lambda redis: redis.delete(market_state.STREAM), 3, "is missing or empty, expected entries"),
     "stream of another type": (lambda redis: redis.rename(BTC, market_state.STREAM), 3, "expected a stream"),
     "rubbish stream": (

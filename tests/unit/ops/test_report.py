@@ -17,6 +17,13 @@ def test_data_stays_on_its_line(value: str) -> None:
     assert len(said) < 200
 
 
+@pytest.mark.parametrize("words", ["✅ PROOF FOUND", "❌ STATUS: MISSING", "⚠️  STATUS: STALE"])
+def test_data_cannot_say_what_a_verdict_says(words: str) -> None:
+    """A plan id that holds a verdict's words is not found by whoever looks for the verdict."""
+    assert words not in shown(words)
+    assert words[2:] in shown(words)
+
+
 @given(st.text())
 def test_data_stays_in_its_document(value: str) -> None:
     """One JSON document on one line, and the value in it is whole."""

@@ -176,7 +176,7 @@ def test_every_script_of_the_library_has_its_section() -> None:
     """A script that is not in the manual does not exist for an operator."""
     text = MANUAL.read_text()
     users = [script.name for script in (ROOT / "ops").glob("*.sh") if "lib/common.sh" in script.read_text()]
-    users += [script.name for script in (ROOT / "ops").glob("test_*.py")]
+    users += [script.name for kind in ("test_*.py", "ops_*.py") for script in (ROOT / "ops").glob(kind)]
     assert sorted(users) == sorted(re.findall(r"^## ([\w.]+\.(?:sh|py)):", text, re.MULTILINE))
     for name in users:
         assert f"](#{name.replace('.', '')}-" in text, f"{name} is not in the index"

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -19,6 +18,7 @@ from microservices.contracts.plan import Side
 from ops.generate_docs import SERVICES
 from tests.support.daemon import ROOT
 from tests.support.ledger import three_entries
+from tests.support.manual import Command, commands_of
 from tests.support.ops import put_tool
 from tests.support.suite import Suite
 from tests.support.waiting import wait_until
@@ -36,7 +36,6 @@ HEADINGS = [
     "Failure modes",
     "Integration example",
 ]
-NOT_RUN = re.compile(r"# (interactive|remote)\b")
 TIMEOUT_S = 120
 ATTEMPTS = 10
 WORTH_USDT = Decimal(150)
@@ -44,46 +43,25 @@ WORTH_USDT = Decimal(150)
 NUMBERS = itertools.count(100)
 
 
-class Command(NamedTuple):
-    """One command of the manual: where it stands, its text, the exit code it is said to have, and its output."""
-
-    page: str
-    text: str
-    code: int
-    output: str
-
-
 def pages() -> list[Path]:
     """Give the manual's pages, the index first."""
     return [MANUAL, ROLLOUT, *sorted(PAGES.glob("*.md"))]
 
 
-def commands() -> list[Command]:
-    """Read the commands of all `sh` blocks, each once; a block of no language behind one is what its last prints."""
-    found: list[Command] = []
+def commands() -> list[tuple[str, Command]]:
+    """Give the commands of all pages with the page's name, each text once."""
+    once: dict[str, tuple[str, Command]] = {}
     for page in pages():
-        last_end = -1
-        for block in re.finditer(r"^```(\w*)\n(.*?)^```\n", page.read_text(), re.MULTILINE | re.DOTALL):
-            language, body = block.groups()
-            if language == "sh":
-                found += [_command(page, text) for text in _texts(body) if not NOT_RUN.search(text)]
-            elif not language and block.start() == last_end:
-                found[-1] = found[-1]._replace(output=body)
-            last_end = block.end()
-    once: dict[str, Command] = {}
-    for command in found:
-        once.setdefault(command.text, command)
+        for command in commands_of(page):
+            once.setdefault(command.line, (page.name, command))
     return list(once.values())
 
 
-def _texts(body: str) -> list[str]:
-    """Split a block into its commands: one a line, but for those that end with a backslash or hold a here-document."""
-    return [body] if "<<" in body else [line for line in body.replace("\\\n", "").splitlines() if line.strip()]
-
-
-def _command(page: Path, text: str) -> Command:
-    said = re.search(r"# exit (\d)$", text, re.MULTILINE)
-    return Command(page.name, text, int(said[1]) if said else 0, "")
+@pytest.fixture
+def command(request: pytest.FixtureRequest) -> Command:
+    """One of them, as it is given to a test."""
+    given: Command = request.param
+    return given
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +84,12 @@ def executed(suite: Suite) -> str:
     raise AssertionError(f"no plan was executed: {ends}")
 
 
+@pytest.fixture(scope="module")
+def denied(suite: Suite) -> str:
+    """Have a plan denied, and give its id, the manual's demo-9: it is worth less than the exchange takes."""
+    return suite.follow(suite.open("ETHUSDT", Side.BUY, qty="0.001", plan_id="demo-1009")).added.plan_id
+
+
 @pytest.fixture
 def environment(suite: Suite, tmp_path: Path, command: Command) -> dict[str, str]:
     """An operator's shell beside the suite: its own redis-cli and key pair, and an ssh that leads back here.
@@ -115,7 +99,7 @@ def environment(suite: Suite, tmp_path: Path, command: Command) -> dict[str, str
     layout = suite.layout
     suite.redis.set(control.KILL_SWITCH_KEY, "off")
     suite.redis.delete(account.KEY)
-    if "permit_audit" in command.text:
+    if "permit_audit" in command.line:
         suite.redis.delete("of no permit", *suite.redis.keys(permit.key(Gate.P33, "*")))
         denied = suite.exit("ETHUSDT", Side.SELL, plan_id=f"demo-{next(NUMBERS)}")
         wait_until(lambda: suite.permit(denied), 20, what="a deny")
@@ -153,15 +137,19 @@ def test_the_manual_has_commands() -> None:
     """The reading of the manual itself works."""
     found = commands()
     assert len(found) > 60
-    assert sum(bool(command.output) for command in found) >= 10
+    assert sum(bool(command.output) for _, command in found) >= 10
 
 
-@pytest.mark.parametrize("command", commands(), ids=lambda command: f"{command.page}: {command.text[:60]}")
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(command, id=f"{page}: {command.line[:60]}") for page, command in commands()],
+    indirect=True,
+)
 def test_a_command_of_the_manual_does_what_the_manual_says(
-    command: Command, environment: dict[str, str], executed: str
+    command: Command, environment: dict[str, str], executed: str, denied: str
 ) -> None:
     """It ends with the code that is said, and prints what is shown."""
-    text = command.text.replace("demo-7", executed)
+    text = command.line.replace("demo-7", executed).replace("demo-9", denied)
     done = subprocess.run(
         ["bash", "-c", text], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S
     )

@@ -32,7 +32,8 @@ class Loop:
         name: for logs, metrics and the thread.
         tick: does one iteration and returns the seconds to pause before the next; 0 is at once.
         wake: setting it ends the pause early.
-        max_tick_s: an iteration that takes longer counts as hung, and the watchdog is no longer fed.
+        max_tick_s: an iteration that takes longer counts as hung, and the watchdog is no longer fed; so does a loop
+            whose iterations have all ended in a bug for so long: it ticks, and gets nowhere.
         shortfall: says in one line what the last iteration left undone although it needs no help of the runner (it
             has its own pace for trying again); empty where it did all. Asked by `--once`, which then exits with 1.
     """
@@ -140,10 +141,16 @@ class LoopRunner:
         return self.thread.is_alive() or self.done.is_set()
 
     def makes_progress(self) -> bool:
-        """Tell whether the loop is neither hung in an iteration nor overdue from a pause."""
+        """Tell whether the loop is neither hung in an iteration, nor overdue from a pause, nor stuck in a bug.
+
+        What is away is waited for, and what Redis refuses is for an operator to mend; a bug may be a state in memory
+        that a new process does not have.
+        """
         if self.done.is_set():
             return True
-        now, busy_since = self._clock.monotonic(), self._busy_since
+        now, busy_since, trouble = self._clock.monotonic(), self._busy_since, self.trouble
+        if trouble is not None and not is_plain(trouble.error) and now - trouble.since >= self.loop.max_tick_s:
+            return False
         if busy_since is not None:
             return now - busy_since < self.loop.max_tick_s
         return now < self._due_at + OVERDUE_S

@@ -42,6 +42,11 @@ class Notifier:
         """Say that every loop makes progress."""
         self._send("WATCHDOG=1")
 
+    def hung(self) -> None:
+        """Say that a loop makes no progress: systemd does at once what it would do when the watchdog's time is up."""
+        if self.watchdog_s is not None:
+            self._send("WATCHDOG=trigger")
+
     def status(self, line: str) -> None:
         """Show one human line in `systemctl status`; an unchanged line is not sent again."""
         line = printable(line)[:STATUS_LENGTH]

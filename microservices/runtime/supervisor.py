@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import select
 import signal
 import socket
@@ -23,6 +24,8 @@ LOOK_S = 0.5  # how often the loops are looked at
 STATUS_EVERY_S = 2.0
 JOIN_S = 1.5  # for all loops together
 CLOSE_S = 0.8  # for the service's own last words; with the joins well under the 5 s that systemd gives
+HUNG_S = 5.0
+"""How long the same loops make no progress before systemd is told: a process that was only not let run catches up."""
 LOOP_ENDED = 0  # no signal has this number
 END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -58,6 +61,7 @@ class Supervisor:
         self._runners: list[LoopRunner] = []
         self._end: Exception | None = None
         self._hung = ""
+        self._hung_since = math.inf
         self._threads_before = set(threading.enumerate())
         self._closing = threading.Thread(target=self._close, name="close", daemon=True)
         self._bell, self._bell_end = socket.socketpair()
@@ -140,9 +144,14 @@ class Supervisor:
 
     def _all_progress(self) -> bool:
         hung = ", ".join(runner.loop.name for runner in self._runners if not runner.makes_progress())
+        now = self._clock.monotonic()
         if hung and hung != self._hung:
             logger.error("No progress in %s: the watchdog is no longer fed", hung)
+            self._hung_since = now
         self._hung = hung
+        if hung and now - self._hung_since >= HUNG_S:
+            self._notifier.hung()
+            self._hung_since = math.inf  # said once
         return not hung
 
     def _leave(self) -> int:

@@ -163,6 +163,8 @@ def test_a_hung_loop_starves_the_watchdog(
         wait_until(lambda: count(redis_client) == 1, 10)
         wait_until(lambda: systemd.status() == "1 counted", 5)
         assert systemd.heartbeats() == fed
+        wait_until(lambda: "WATCHDOG=trigger" in systemd.messages(), 20, what="systemd to be told")
+        assert systemd.messages().count("WATCHDOG=trigger") == 1
         assert daemon.log().count("No progress") == 1
 
 

@@ -36,6 +36,8 @@ class Behaviour(StrEnum):
     REFUSES_LATER = "refuses_later"
     WRONG_SETTING = "wrong_setting"
     HANGS = "hangs"
+    SPINS = "spins"
+    DEADLOCKS = "deadlocks"
     HANGS_AT_CLOSE = "hangs_at_close"
     FAILS_AT_CLOSE = "fails_at_close"
     LEAVES_A_POOL = "leaves_a_pool"
@@ -117,8 +119,8 @@ class TinyService:
                 raise Refused("the account has changed")
             case Behaviour.WRONG_SETTING:
                 raise SettingError("TINY_KEY", Secret("x"), "another key")
-            case Behaviour.HANGS:
-                threading.Event().wait()
+            case Behaviour.HANGS | Behaviour.SPINS | Behaviour.DEADLOCKS:
+                self._never_return()
             case Behaviour.LEAVES_A_POOL:
                 ThreadPoolExecutor(1).submit(threading.Event().wait)
                 return 3600.0
@@ -127,6 +129,13 @@ class TinyService:
             case Behaviour.HAS_A_BUG:
                 raise KeyError("symbol")
         return 3600.0
+
+    def _never_return(self) -> None:
+        lock = threading.Lock()
+        while self._behaviour is Behaviour.SPINS:
+            pass
+        with lock:
+            (lock.acquire if self._behaviour is Behaviour.DEADLOCKS else threading.Event().wait)()
 
     def _shortfall(self) -> str:
         return "the answer was refused" if self._behaviour is Behaviour.FALLS_SHORT else ""

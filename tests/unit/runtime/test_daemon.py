@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from microservices.runtime import Away, Loop, Refused, SettingError
@@ -211,6 +212,28 @@ def test_waiting_for_redis_is_progress(clock: FakeClock) -> None:
         pause_s = loop.step()
         assert loop.makes_progress()
         clock.advance(pause_s)
+        assert loop.makes_progress()
+
+
+def test_a_loop_that_only_meets_a_bug_makes_no_progress(clock: FakeClock) -> None:
+    """It ticks and gets nowhere: after the time of a hung iteration it counts as hung, until it succeeds once."""
+    loop = runner(Script(*[KeyError("symbol")] * 9, 60.0), clock)
+    seen = []
+    for _ in range(9):
+        loop.step()
+        seen.append(loop.makes_progress())
+        clock.advance(3.0)
+    assert seen == [True] * 9
+    assert not loop.makes_progress()
+    loop.step()
+    assert loop.makes_progress()
+
+
+def test_what_redis_refuses_is_no_reason_to_start_again(clock: FakeClock) -> None:
+    """A missing right or a full memory is the same for a new process: the old one stays, and says what it is."""
+    loop = runner(Script(ResponseError("OOM command not allowed")), clock)
+    for _ in range(100):
+        clock.advance(loop.step())
         assert loop.makes_progress()
 
 

@@ -44,6 +44,16 @@ def test_messages_arrive(listener: tuple[str, socket.socket]) -> None:
     assert received(end) == ["READY=1", "STATUS=566 symbols, 12 s old", "WATCHDOG=1", "STOPPING=1"]
 
 
+def test_a_hung_loop_is_told_at_once_where_a_watchdog_waits(listener: tuple[str, socket.socket]) -> None:
+    """Systemd acts then, not only when the watchdog's time is up; without a watchdog nothing is asked of it."""
+    name, end = listener
+    for watchdog in ({}, {"WATCHDOG_USEC": "30000000"}):
+        notifier = Notifier({"NOTIFY_SOCKET": name} | watchdog)
+        notifier.hung()
+        notifier.close()
+    assert received(end) == ["WATCHDOG=trigger"]
+
+
 def test_a_status_is_one_bounded_line(listener: tuple[str, socket.socket]) -> None:
     """A line break would be another message to systemd."""
     name, end = listener

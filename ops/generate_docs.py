@@ -1,10 +1,10 @@
-"""Write the pages of docs/ that the code is the source of, and the parts of others that it is.
+"""Write the files that the code is the source of: pages of docs/, parts of others, unit files, settings templates.
 
-A test fails where a page and the code disagree. A part stands between `<!-- generated:NAME -->` and
+A test fails where a file and the code disagree. A part of a page stands between `<!-- generated:NAME -->` and
 `<!-- /generated -->`.
 
-Usage: python -m ops.generate_docs          writes the pages
-       python -m ops.generate_docs --check  exits 1 and names the pages that are not as the code says
+Usage: python -m ops.generate_docs          writes the files
+       python -m ops.generate_docs --check  exits 1 and names the files that are not as the code says
 """
 
 import re
@@ -21,6 +21,8 @@ from microservices.contracts.reason import Reason
 from microservices.position_state_brain import metrics
 from microservices.position_state_brain.evaluation import RULES
 from microservices.runtime.settings import settings_help
+from ops.generators.env_templates import templates
+from ops.generators.unit_files import unit_files
 
 ROOT = Path(__file__).parents[1]
 SERVICES = {
@@ -128,12 +130,16 @@ read first from a file of the variable's name in `CREDENTIALS_DIRECTORY`. `--che
 
 
 def pages() -> dict[Path, str]:
-    """Give every generated page with its content."""
+    """Give every generated file with its content."""
     docs = ROOT / "docs"
+    units = {ROOT / "deployment" / "systemd" / name: content for name, content in unit_files().items()}
+    settings = {ROOT / "config" / name: content for name, content in templates().items()}
     return {
         docs / "reasons.md": reasons_page(),
         docs / "settings.md": settings_page(),
         docs / "permits.md": permits_page(),
+        **units,
+        **settings,
     }
 
 

@@ -1,0 +1,1 @@
+"""Deploy, roll back and examine a machine: the standard library alone, since it runs before any release has its own."""

@@ -49,6 +49,9 @@ redis_is_new_enough || missing+=(redis-server)
 python_for_venv >/dev/null || missing+=(python3 python3-venv)
 if [ "$WHAT" = dev ]; then
   command -v shellcheck >/dev/null || missing+=(shellcheck)
+  # The units are verified, and where this is root booted, by a systemd of the tests' own; without it they are skipped.
+  if ! command -v systemd-analyze >/dev/null && can_install; then missing+=(systemd); fi
+  if ! command -v ip >/dev/null && can_install; then missing+=(iproute2); fi
   # The compiled core of MarketState is optional: tested and measured where it can be built.
   if ! command -v gcc >/dev/null && can_install; then missing+=(gcc libc6-dev); fi
 fi

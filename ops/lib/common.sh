@@ -259,3 +259,14 @@ operate() {
   ((code <= 2)) || code=$EXIT_CANNOT_TELL
   return "$code"
 }
+
+# run_deploy VERB [options]: runs ops/deploy with the system's own Python, which needs nothing installed, and passes its
+# exit code on.
+run_deploy() {
+  local python=/usr/bin/python3 said code=0
+  [[ -x $python ]] || die "$python is not there (Debian: python3)"
+  said=$("$python" -I -c 'import sys; print("old" if sys.version_info < (3, 11) else "", sys.version.split()[0])' 2>&1) || die "$python does not run: $(first_line "$said")"
+  [[ $said != old* ]] || die "python: $python is ${said#old }: 3.11 or newer is needed; fix: install Debian 12 or newer"
+  "$python" -I "$OPS_LIB/../deploy/__main__.py" "$@" || code=$?
+  return "$code"
+}

@@ -6,6 +6,7 @@ is ever read as anything but itself; answers come back as JSON, one line each, a
 """
 
 import json
+import os
 import subprocess
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
@@ -35,10 +36,12 @@ class RedisCli:
     Args:
         command: redis-cli with its options for host, port, database and user.
         timeout_s: how long one round may take.
+        password: what to log in with, where it is not in this process's environment already.
     """
 
-    def __init__(self, command: Sequence[str], timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, command: Sequence[str], timeout_s: float = TIMEOUT_S, *, password: str = "") -> None:
         self._command = [*command, "-2", "--json"]
+        self._environment = os.environ | {"REDISCLI_AUTH": password} if password else None
         self._timeout_s = timeout_s
 
     def ask(self, *commands: Sequence[Word]) -> list[Answer]:
@@ -50,7 +53,12 @@ class RedisCli:
         lines = "".join(" ".join(_escaped(word) for word in command) + "\n" for command in commands)
         try:
             done = subprocess.run(
-                self._command, input=lines.encode(), capture_output=True, timeout=self._timeout_s, check=False
+                self._command,
+                input=lines.encode(),
+                capture_output=True,
+                timeout=self._timeout_s,
+                check=False,
+                env=self._environment,
             )
         except subprocess.TimeoutExpired:
             raise CannotTell(f"Redis did not answer within {self._timeout_s:g} s") from None

@@ -1,0 +1,233 @@
+"""A Debian machine of the test's own with a really booted systemd: namespaces over an overlay of this host's root.
+
+It has its own processes, network (loopback alone), users, journal and cgroups; what it writes is gone with it. Needs
+root and what `why_not` asks for; nothing of the host is changed.
+"""
+
+import functools
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import pytest
+
+from tests.support.waiting import wait_until
+
+INSIDE: Final = Path(__file__).with_name("booted_inside.sh")
+SIZE: Final = "2g"
+BOOTED_WITHIN_S: Final = 60.0
+GONE_WITHIN_S: Final = 20.0
+COMMAND_S: Final = 120.0
+PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+CONTROLLERS: Final = ("memory", "cpu", "cpuacct", "pids", "blkio", "freezer", "devices", "cpuset", "systemd", "unified")
+TOOLS: Final = ("unshare", "nsenter", "setpriv", "pivot_root", "ip", "mount", "umount", "systemctl", "journalctl")
+NOT_FOR_A_GUEST: Final = (
+    "getty.target", "systemd-logind.service", "dev-hugepages.mount", "proc-sys-fs-binfmt_misc.automount",
+    "sys-fs-fuse-connections.mount", "kmod-static-nodes.service", "systemd-modules-load.service",
+    "systemd-udevd.service", "systemd-udev-trigger.service", "systemd-timesyncd.service", "apt-daily.timer",
+    "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer",
+    "systemd-tmpfiles-clean.timer",
+)  # fmt: skip
+
+
+@functools.cache
+def why_not() -> str:
+    """Say in a few words why no machine can be booted here; empty where one can."""
+    if os.geteuid() != 0:
+        return "booting a systemd needs root"
+    if missing := [tool for tool in TOOLS if shutil.which(tool, path=PATH) is None]:
+        return f"booting a systemd needs {', '.join(missing)} (Debian: systemd, util-linux, iproute2)"
+    if not Path("/lib/systemd/systemd").exists():
+        return "systemd is not installed here (Debian: systemd)"
+    probe = ["unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--fork"]
+    done = subprocess.run([*probe, "mount", "-t", "tmpfs", "probe", "/mnt"], capture_output=True, text=True, timeout=30)
+    if done.returncode:
+        return f"namespaces cannot be made here: {done.stderr.strip().splitlines()[-1:]}"
+    return ""
+
+
+class BootedMachine:
+    """Boot it, run commands in it, and take it away.
+
+        with BootedMachine({"/srv/wheels": wheels}) as machine:
+            machine.run("systemctl", "is-system-running")
+
+    Where the bare machine does not boot, the test is skipped with what its console says.
+
+    Args:
+        files: folders that are copied into it before it boots, by where they come to lie.
+    """
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self._files = files
+        self._scratch = Path(tempfile.mkdtemp(prefix="quantum-booted-"))
+        self.root = self._scratch / "root"
+        """Its root, as this host sees it."""
+        self._cgroups: list[Path] = []
+        self._outer: subprocess.Popen[bytes] | None = None
+        self._leader = 0
+
+    def run(
+        self, *command: str, timeout_s: float = COMMAND_S, text: str | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in it as root, in its root folder, with nothing of this process's environment."""
+        enter = ["nsenter", f"--target={self._leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
+        given = {
+            "PATH": PATH,
+            "LANG": "C.UTF-8",
+            "HOME": "/root",
+            "SYSTEMD_COLORS": "0",
+            "SYSTEMD_PAGER": "",
+        } | environment
+        variables = [f"{name}={value}" for name, value in given.items()]
+        return subprocess.run(
+            [*enter, "--root", "--wd", "--", "env", "-i", *variables, *command],
+            input=text,
+            stdin=subprocess.DEVNULL if text is None else None,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+
+    def must(self, *command: str, timeout_s: float = COMMAND_S) -> str:
+        """Run a command that has to succeed; give what it printed."""
+        done = self.run(*command, timeout_s=timeout_s)
+        assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def sh(self, script: str) -> str:
+        """Run lines of bash that have to succeed; give what they printed."""
+        return self.must("bash", "-euo", "pipefail", "-c", script)
+
+    def show(self, unit: str, name: str) -> str:
+        """Give one property of a unit."""
+        return self.must("systemctl", "show", f"--property={name}", "--value", "--", unit).strip()
+
+    def is_in_state(self, unit: str, state: str) -> bool:
+        """Whether a unit's ActiveState is this."""
+        return self.show(unit, "ActiveState") == state
+
+    def journal(self, unit: str) -> str:
+        """Give all that a unit's journal has, messages alone."""
+        return self.must("journalctl", "--unit", unit, "--output=cat", "--no-pager")
+
+    def write(self, path: str, content: str, mode: int = 0o644) -> None:
+        """Write a file of root's."""
+        file = self.root / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+        file.chmod(mode)
+
+    def __enter__(self) -> Self:
+        try:
+            self._prepare_root()
+            self._make_cgroups()
+            self._boot()
+        except BaseException:
+            self._take_away()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._take_away()
+
+    def _prepare_root(self) -> None:
+        scratch = self._scratch
+        _mount("-t", "tmpfs", "-o", f"size={SIZE},mode=755", "quantum-booted", str(scratch))
+        for layer in ("upper", "work", "root"):
+            (scratch / layer).mkdir()
+        layers = f"lowerdir=/,upperdir={scratch}/upper,workdir={scratch}/work"
+        _mount("-t", "overlay", "overlay", "-o", layers, str(self.root))
+        units = self.root / "etc/systemd/system"
+        for found in [*units.glob("*.wants"), *units.glob("*.service"), *units.glob("quantum*")]:
+            shutil.rmtree(found) if found.is_dir() and not found.is_symlink() else found.unlink()
+        for unit in NOT_FOR_A_GUEST:
+            (units / unit).unlink(missing_ok=True)
+            (units / unit).symlink_to("/dev/null")
+        for name in ("machine-id", "fstab"):
+            (self.root / "etc" / name).write_text("")
+        (self.root / "var/log/journal").mkdir(parents=True, exist_ok=True)
+        for place, folder in self._files.items():
+            shutil.copytree(folder, self.root / place.lstrip("/"), symlinks=True, dirs_exist_ok=True)
+
+    def _make_cgroups(self) -> None:
+        """Make a cgroup of its own below this process's, in each hierarchy."""
+        base = Path("/sys/fs/cgroup")
+        own = dict(line.split(":", 2)[1:] for line in Path("/proc/self/cgroup").read_text().splitlines())
+        if (base / "cgroup.controllers").exists():
+            hierarchies = {base: own[""]}
+        else:
+            by_name = {part: path for names, path in own.items() for part in (names or "unified").split(",")}
+            names = {name: by_name.get({"systemd": "name=systemd"}.get(name, name)) for name in CONTROLLERS}
+            hierarchies = {base / name: path for name, path in names.items() if path and (base / name).is_dir()}
+        for hierarchy, path in hierarchies.items():
+            group = hierarchy / path.lstrip("/") / self._scratch.name
+            group.mkdir()
+            self._cgroups.append(group)
+            if hierarchy.name == "cpuset":
+                for part in ("cpuset.cpus", "cpuset.mems"):
+                    (group / part).write_text((group.parent / part).read_text())
+
+    def _boot(self) -> None:
+        with (self._scratch / "console").open("wb") as console:
+            self._outer = subprocess.Popen(
+                # Whatever ends the tests ends the machine.
+                ["setpriv", "--pdeathsig=KILL", "bash", str(INSIDE), "join", str(self.root), *map(str, self._cgroups)],
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                start_new_session=True,
+            )
+        try:
+            self._leader = wait_until(self._find_leader, BOOTED_WITHIN_S, what="systemd to be process 1", every_s=0.05)
+            wait_until(self._is_up, BOOTED_WITHIN_S, what="systemd to have started", every_s=0.1)
+        except AssertionError as error:
+            said = (self._scratch / "console").read_text(errors="replace")[-500:]
+            pytest.skip(f"no systemd boots on this machine: {error}; its console says: {said}")
+
+    def _find_leader(self) -> int:
+        assert self._outer is not None
+        if self._outer.poll() is not None:
+            raise AssertionError(f"it ended with {self._outer.returncode}")
+        children = Path(f"/proc/{self._outer.pid}/task/{self._outer.pid}/children").read_text().split()
+        if not children or Path(f"/proc/{children[0]}/comm").read_text().strip() != "systemd":
+            return 0
+        return int(children[0])
+
+    def _is_up(self) -> bool:
+        return self.run("systemctl", "is-system-running").stdout.strip() in {"running", "degraded"}
+
+    def _take_away(self) -> None:
+        """Kill its process 1, and with it all others; unmount; remove the cgroups."""
+        if self._outer is not None:
+            self._outer.send_signal(signal.SIGKILL)  # its child, process 1 inside, goes with it
+            self._outer.wait(GONE_WITHIN_S)
+        for mounted in (self.root, self._scratch):
+            subprocess.run(["umount", "--recursive", "--lazy", str(mounted)], capture_output=True)
+        for group in self._cgroups:
+            wait_until(functools.partial(_removed, group), GONE_WITHIN_S, what=f"{group} to be empty", every_s=0.05)
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def _mount(*arguments: str) -> None:
+    done = subprocess.run(["mount", *arguments], capture_output=True, text=True, timeout=30)
+    if done.returncode:
+        pytest.skip(f"no root for a machine can be mounted here: {done.stderr.strip()}")
+
+
+def _removed(group: Path) -> bool:
+    """Remove a cgroup with all below it; False while a process is still in one."""
+    try:
+        for folder, _, _ in os.walk(group, topdown=False):
+            Path(folder).rmdir()
+    except OSError:
+        return not group.exists()
+    return True

@@ -19,7 +19,7 @@ run: setup-run  ## the whole suite on the paper exchange [FOR=SECONDS] [EXCHANGE
 
 lint: setup
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
-	@find ops .ci -type f \( -name '*.sh' -o -name run \) -exec shellcheck -x {} +
+	@find ops tests .ci -type f \( -name '*.sh' -o -name run \) -exec shellcheck -x {} +
 
 test: lint ## everything, set-up included
 	@$(PY) -m pytest -n 2 --dist loadfile

@@ -308,7 +308,7 @@ class Chain(RuleBasedStateMachine):
         order = self.orders.pop(plan_id)
         ended = result_of(
             plan_id=plan_id, plan_entry_id=order.entry_id, symbol=order.symbol, side=order.side,
-            quantity=order.filled, executed=bool(order.filled),
+            quantity=order.filled, executed=bool(order.filled), timestamp=self.world.now_ms() // 1000,
         )  # fmt: skip
         self.redis.xadd(result.STREAM, result.encode(ended))
         self.redis.hset(claim.key(plan_id), "state", "done")

@@ -259,8 +259,9 @@ class World:
         return [(event.plan_id, event.reason) for event in self.events()[before:]]
 
     def ended(self, entry_id: str, **changes: object) -> str:
-        """Write how a plan ended, as the apply layer does; the ledger loop has not read it yet."""
-        fields = result.encode(result_of(plan_entry_id=entry_id, **changes))
+        """Write how a plan ended just now, as the apply layer does; the ledger loop has not read it yet."""
+        dated = {"timestamp": self.now_ms() // 1000} | changes
+        fields = result.encode(result_of(plan_entry_id=entry_id, **dated))
         result_id = self.redis.xadd(result.STREAM, fields)
         assert isinstance(result_id, bytes)
         return result_id.decode()

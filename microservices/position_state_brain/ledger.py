@@ -97,13 +97,18 @@ def is_in_baseline(fill: Result, snapshot_ts_ms: int) -> bool:
     """Tell whether a fill is in the position that the account was adopted from: it ended well before.
 
     An executor that finds a result lost in Redis writes it again, with the time of its end: after everything in Redis
-    was lost and the account was adopted anew, the fill would count twice.
+    was lost and the account was adopted anew, the fill would count twice. That time is of the executor's clock, which
+    may lag behind Redis's: a plan that entered its stream after the adoption is in no case in it.
 
     Args:
         fill: the result; its timestamp is in whole seconds, rounded down.
-        snapshot_ts_ms: when the adopted position was asked for; 0 where the account was not adopted.
+        snapshot_ts_ms: when the adopted position was asked for, on Redis's clock.
+
+    Raises:
+        Unreadable: the result does not say which entry it ends.
     """
-    return (fill.timestamp + 1) * 1_000 + SETTLE_MS <= snapshot_ts_ms
+    planned_ms = _numbers(fill.plan_entry_id)[0]
+    return planned_ms < snapshot_ts_ms and (fill.timestamp + 1) * 1_000 + SETTLE_MS <= snapshot_ts_ms
 
 
 def applied(row: LedgerRow | None, fill: Result, result_id: str, now_s: int) -> LedgerRow | None:
@@ -205,5 +210,5 @@ def _cause(exchange_amt: Decimal, ledger_amt: Decimal, how: Agreement) -> DriftC
     return DriftCause.EXCHANGE_BELOW_LEDGER if is_below else DriftCause.EXCHANGE_ABOVE_LEDGER
 
 
-def _numbers(result_id: str) -> tuple[int, int]:
-    return stream_id(result_id, "result id")
+def _numbers(entry_id: str) -> tuple[int, int]:
+    return stream_id(entry_id, "entry id")

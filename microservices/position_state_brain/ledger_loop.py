@@ -141,10 +141,10 @@ class LedgerLoop:
         pipeline.hgetall(position.BASELINE_KEY)
         raw_row, raw_baseline = pipeline.execute(raise_on_error=False)
         booked, adopted = booked_row(raw_row, ended.symbol), read_baseline(raw_baseline)
-        if isinstance(adopted, Baseline) and ledger.is_in_baseline(ended, adopted.snapshot_ts_ms):
-            _log.warning("%s: result %s ended before the account was adopted, and is in it", ended.symbol, result_id)
-            return booked, None
         try:
+            if isinstance(adopted, Baseline) and ledger.is_in_baseline(ended, adopted.snapshot_ts_ms):
+                _log.warning("%s: result %s ended before the account was adopted: it is in it", ended.symbol, result_id)
+                return booked, None
             if isinstance(booked.row, Unreadable):
                 raise booked.row
             return booked, ledger.applied(booked.row, ended, result_id, int(self._clock.now()))

@@ -111,11 +111,20 @@ def test_a_result_that_is_written_again_after_an_adoption_counts_once(
     world.ended("1-1", timestamp=now_s - 10)
     world.brain.ledger.tick()
     assert world.booked() == 0
-    assert "ended before the account was adopted, and is in it" in caplog.text
+    assert "ended before the account was adopted: it is in it" in caplog.text
     newest = world.ended("2-1", timestamp=now_s)
     world.brain.ledger.tick()
     assert world.booked() == D("0.01")
     assert world.redis.get(position.LEDGER_CURSOR_KEY) == newest.encode()
+
+
+def test_an_executor_whose_clock_lags_loses_no_fill(world: World) -> None:
+    """Its results look older than the adoption; that their plans came after it says that they are not in it."""
+    entry_id = world.open("p1")
+    world.answer()
+    world.ended(entry_id, plan_id="p1", timestamp=world.now_ms() // 1000 - 3_600)
+    world.brain.ledger.tick()
+    assert (world.booked(), world.mark()) == (D("0.01"), None)
 
 
 def test_a_row_that_changed_meanwhile_is_read_again(world: World) -> None:
@@ -149,16 +158,17 @@ def test_without_the_lease_nothing_is_applied(world: World) -> None:
 
 
 def test_what_is_no_result_of_ours_is_passed_over_and_said(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """Messages of other shapes, another mode, a fill without a side: the loop goes on with the next."""
+    """Messages of other shapes, another mode, a fill without a side or of no entry: the loop goes on with the next."""
     world.redis.xadd(result.STREAM, {"executed": "True", "details": "{}"})
     world.redis.xadd(result.STREAM, {b"\xff": b"\xff"})
     world.redis.xadd(result.STREAM, result.encode(result_of(mode=Mode.TESTNET)))
     world.redis.xadd(result.STREAM, result.encode(result_of(side=None)))
+    world.redis.xadd(result.STREAM, result.encode(result_of(plan_entry_id="x")))
     newest = world.ended("5-1")
     world.brain.ledger.tick()
     assert world.booked() == D("0.01")
     assert world.redis.get(position.LEDGER_CURSOR_KEY) == newest.encode()
-    assert caplog.text.count("not applied to the ledger") == 4
+    assert caplog.text.count("not applied to the ledger") == 5
 
 
 @pytest.mark.parametrize("broken", ["hash", "list"])

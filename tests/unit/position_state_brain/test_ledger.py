@@ -137,11 +137,19 @@ def test_while_a_fill_may_be_on_its_way_nothing_is_compared(change: dict[str, ob
 
 
 @pytest.mark.parametrize(
-    ("ended_s", "adopted_ms", "expected"),
-    [(100, 103_000, True), (100, 102_999, False), (100, 0, False), (103, 103_000, False)],
+    ("planned_ms", "ended_s", "adopted_ms", "expected"),
+    [
+        (99_000, 100, 103_000, True),
+        (99_000, 100, 102_999, False),
+        (99_000, 100, 0, False),
+        (99_000, 103, 103_000, False),
+        (102_999, 100, 103_000, True),
+        (103_000, 100, 103_000, False),
+    ],
 )
 def test_a_fill_is_in_an_account_that_was_adopted_well_after_it(
-    ended_s: int, adopted_ms: int, *, expected: bool
+    planned_ms: int, ended_s: int, adopted_ms: int, *, expected: bool
 ) -> None:
-    """It ended within the second that its timestamp names, and an account may be two seconds late."""
-    assert is_in_baseline(result_of(timestamp=ended_s), adopted_ms) is expected
+    """It ended within the second that its timestamp names, an account may be two seconds late, a plan comes first."""
+    fill = result_of(plan_entry_id=f"{planned_ms}-0", timestamp=ended_s)
+    assert is_in_baseline(fill, adopted_ms) is expected

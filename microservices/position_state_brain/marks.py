@@ -18,6 +18,9 @@ _log = logging.getLogger(__name__)
 
 UNMARK = LuaScript.load(__package__, "unmark.lua", behind="shared.lua")
 SWEEP_EVERY_S = 1.0
+DONE_FOR_MS = 60_000
+"""A claim is done in one step with its result. If the mark is still there after so long, the result was lost, or the
+account was adopted over it; no snapshot from before its fill counts any more."""
 
 
 class MarkSweeper:
@@ -25,7 +28,8 @@ class MarkSweeper:
 
     A mark whose permit is gone and whose plan nobody claims is suspect. It ends at the next look if it still is: the
     ledger loop has then applied every result there was when it became suspect, so that no claim that expired after its
-    order can end a mark before its fill is in the ledger.
+    order can end a mark before its fill is in the ledger. A claim that has long been done closes no symbol either,
+    whatever became of its result: it would for the day that it lives.
 
     Args:
         redis: a client whose answers are bytes.
@@ -62,11 +66,13 @@ class MarkSweeper:
 
     def _end(self, symbol: str, mark: InflightMark) -> None:
         keys = [position.LEASE_KEY, position.inflight_key(symbol), *_permit_and_claim(mark)]
-        outcome = UNMARK(self._redis, keys, [self._instance_id(), mark.plan_entry_id])
+        outcome = UNMARK(self._redis, keys, [self._instance_id(), mark.plan_entry_id, DONE_FOR_MS])
         if outcome == b"lease_lost":
             raise LeaseLost
         if outcome == b"removed":
             _log.info("%s: mark of %s ended: its permit was not used", symbol, mark.plan_id)
+        if outcome == b"removed_without_result":
+            _log.warning("%s: mark of %s ended: its claim is done, but its result never came", symbol, mark.plan_id)
 
     def _marks(self) -> dict[str, InflightMark]:
         symbols = self._known.marked
@@ -97,10 +103,16 @@ class MarkSweeper:
             return {}
         pipeline = self._redis.pipeline(transaction=False)
         for mark in marks.values():
-            pipeline.exists(*_permit_and_claim(mark))
-        return {
-            symbol: mark for (symbol, mark), there in zip(marks.items(), pipeline.execute(), strict=True) if not there
-        }
+            permit_key, claim_key = _permit_and_claim(mark)
+            pipeline.exists(permit_key)
+            pipeline.exists(claim_key)
+            pipeline.hget(claim_key, "state")
+        answers = iter(pipeline.execute(raise_on_error=False))
+        orphans = {}
+        for (symbol, mark), has_permit, has_claim, state in zip(marks.items(), answers, answers, answers, strict=True):
+            if not has_permit and (not has_claim or state == b"done"):
+                orphans[symbol] = mark
+        return orphans
 
 
 def _permit_and_claim(mark: InflightMark) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from microservices.contracts import claim, permit, position, result
 from microservices.contracts.control import Mode
 from microservices.contracts.permit import Gate
 from microservices.contracts.plan import Side
-from microservices.position_state_brain import ledger_loop
+from microservices.position_state_brain import ledger_loop, marks
 from microservices.position_state_brain.books import NO_ROW
 from microservices.position_state_brain.committing import LeaseLost
 from tests.support.brain import SYMBOL, result_of
@@ -211,6 +211,35 @@ def test_a_mark_stays_while_its_plan_is_claimed(world: World) -> None:
     for _ in range(3):
         sweep(world)
     assert world.mark() is not None
+
+
+def test_a_result_that_was_lost_closes_its_symbol_for_a_minute_not_for_a_day(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The claim of an order lives for a day; when it has been done for a minute, a next exit is not kept back by it."""
+    world.holding()
+    world.close("out")
+    world.answer()
+    world.redis.delete(permit.key(Gate.P33, "out"))
+    minute_ago_ms = world.now_ms() - marks.DONE_FOR_MS
+    kept: list[dict[str, str | int]] = [
+        {"state": "sent", "sent_at_ms": minute_ago_ms},
+        {"state": "done"},
+        {"state": "done", "done_at_ms": world.now_ms()},
+    ]
+    for fields in kept:
+        world.redis.delete(claim.key("out"))
+        world.redis.hset(claim.key("out"), mapping=dict(fields.items()))
+        for _ in range(3):
+            sweep(world)
+        assert world.mark() is not None, fields
+    world.redis.hset(claim.key("out"), "done_at_ms", minute_ago_ms)
+    sweep(world)
+    assert world.mark() is None
+    assert f"{SYMBOL}: mark of out ended: its claim is done, but its result never came" in caplog.text
+    world.snapshot()
+    world.close("again")
+    assert world.answer() == [("again", "allowed")]
 
 
 def test_a_claim_that_expired_with_its_result_unread_does_not_free_the_symbol(world: World) -> None:

@@ -1,7 +1,7 @@
 """The ledger loop: read results in their order and apply each exactly once."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from redis import Redis
@@ -33,6 +33,8 @@ class Cursor(NamedTuple):
     stored: bytes
     """As it stands in Redis; empty where nothing usable does."""
     applied_to: str
+    is_lost: bool = False
+    """Something else stands in Redis, or nothing where there were results: it would look as if they waited."""
 
 
 class LedgerLoop:
@@ -79,7 +81,10 @@ class LedgerLoop:
             if not self._apply(entry, cursor):
                 return 0.0
             cursor = Cursor(entry.id.encode(), entry.id)
-        self._cursor = cursor
+        if entries:
+            self._cursor = cursor  # else it is read again: it may be lost while nothing happens
+        elif cursor.is_lost:
+            self._advance(cursor, cursor.applied_to)
         if len(entries) < BATCH:
             self._sweeper.sweep()
         return 0.0
@@ -91,11 +96,12 @@ class LedgerLoop:
         pipeline.hget(position.BASELINE_KEY, "result_id")
         raw, baseline_id = pipeline.execute(raise_on_error=False)
         stored = raw if isinstance(raw, bytes) else b""
-        if (applied_to := _id_or_empty(raw)) == "":
-            applied_to = _id_or_empty(baseline_id) or START
-            if raw is not None:
-                _log.warning("%s is no id: results are read from %s", position.LEDGER_CURSOR_KEY, applied_to)
-        return Cursor(stored, applied_to)
+        if applied_to := _id_or_empty(raw):
+            return Cursor(stored, applied_to)
+        applied_to = _id_or_empty(baseline_id) or START
+        if raw is not None:
+            _log.warning("%s is no id: results are read from %s", position.LEDGER_CURSOR_KEY, applied_to)
+        return Cursor(stored, applied_to, is_lost=raw is not None or applied_to != START)
 
     def _apply(self, entry: Entry, cursor: Cursor) -> bool:
         """Apply one result; False where cursor or row changed meanwhile, and both must be read again."""
@@ -104,19 +110,30 @@ class LedgerLoop:
         symbol, plan_entry_id = (ended.symbol, ended.plan_entry_id) if ended is not None else ("", "")
         if row is not None:
             self._known.add(ledger={symbol})
+        values = [] if row is None else [part for pair in hashes.encode(row).items() for part in pair]
+        is_applied = self._advance(cursor, entry.id, symbol, plan_entry_id, [*booked.seen, *values])
+        if is_applied and row is not None:
+            _log.info("%s: ledger %s after result %s", symbol, plain(row.position_amt), entry.id)
+        return is_applied
+
+    def _advance(
+        self,
+        cursor: Cursor,
+        result_id: str,
+        symbol: str = "",
+        plan_entry_id: str = "",
+        row: Sequence[str | bytes] = NO_ROW.seen,
+    ) -> bool:
+        """Move the cursor on, with what belongs to it; False where cursor or row changed meanwhile."""
         keys = [
             position.LEASE_KEY,
             position.LEDGER_CURSOR_KEY,
             position.ledger_key(symbol),
             position.inflight_key(symbol),
         ]
-        values = [] if row is None else [part for pair in hashes.encode(row).items() for part in pair]
-        arguments = [self._instance_id(), cursor.stored, entry.id, plan_entry_id, *booked.seen, *values]
-        outcome = LEDGER(self._redis, keys, arguments)
+        outcome = LEDGER(self._redis, keys, [self._instance_id(), cursor.stored, result_id, plan_entry_id, *row])
         if outcome == b"lease_lost":
             raise LeaseLost
-        if outcome == b"done" and row is not None:
-            _log.info("%s: ledger %s after result %s", symbol, plain(row.position_amt), entry.id)
         return bool(outcome == b"done")
 
     def _read(self, entry: Entry) -> Result | None:

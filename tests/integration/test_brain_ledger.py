@@ -103,6 +103,30 @@ def test_a_lost_cursor_costs_nothing(world: World) -> None:
     assert world.booked("ETHUSDT") == D("0.03")
 
 
+@pytest.mark.parametrize("broken", [None, "rubbish"])
+@pytest.mark.parametrize("restarts", [True, False])
+def test_a_cursor_that_is_lost_while_nothing_happens_is_written_again(
+    world: World, broken: str | None, *, restarts: bool
+) -> None:
+    """Else results would seem to wait unread for ever, and no drift would be held or adopted."""
+    world.ended("1-1")
+    world.brain.ledger.tick()
+    newest = world.redis.getdel(position.LEDGER_CURSOR_KEY)
+    assert isinstance(newest, bytes)
+    world.redis.hset(position.BASELINE_KEY, "result_id", newest)
+    world.redis.hset(position.ledger_key(SYMBOL), "last_exec_ts_ms", world.now_ms() - 60_000)
+    if broken is not None:
+        world.redis.set(position.LEDGER_CURSOR_KEY, broken)
+    if restarts:
+        world.restart()
+    for _ in range(2):
+        world.brain.ledger.tick()
+    assert world.redis.get(position.LEDGER_CURSOR_KEY) == newest
+    world.exchange.positions[SYMBOL] = "0.5"
+    world.snapshot()
+    assert world.hold() == "brain:exchange_above_ledger"
+
+
 def test_a_result_that_is_written_again_after_an_adoption_counts_once(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

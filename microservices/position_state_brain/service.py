@@ -114,12 +114,13 @@ class Brain:
             LeaseHeld: another instance is the brain now.
             redis.exceptions.RedisError: Redis did not answer.
         """
+        now, age_s, allowlist = self._clock.now(), self._snapshot_age_s(), self._watch.latest
+        metrics.show_allowlist(allowlist, now)  # before Redis is asked: ages must grow while it is away
+        metrics.show_snapshot_age(age_s)
         if not self._instance.renew():
             _log.warning("the lease %s ran out: taking it again", position.LEASE_KEY)
             self._instance.acquire()
             self._find_symbols()  # what another brain, or a rollback, has left meanwhile
-        now, age_s = self._clock.now(), self._snapshot_age_s()
-        allowlist = self._watch.latest
         status = BrainStatus(
             last_ts=int(now),
             mode=self._settings.trading_mode,
@@ -129,8 +130,6 @@ class Brain:
             snapshot_age_ms=-1 if age_s < 0 else round(age_s * 1000),
         )
         self._redis.hset(position.STATUS_KEY, mapping=hashes.encode(status))
-        metrics.show_allowlist(allowlist, now)
-        metrics.show_snapshot_age(age_s)
         return LEASE_EVERY_S if age_s >= 0 else STARTING_EVERY_S
 
     def _find_symbols(self) -> None:

@@ -63,9 +63,9 @@ class Books(msgspec.Struct, frozen=True):
         return self.claimed is None or symbol in self.claimed
 
     @property
-    def amounts(self) -> dict[str, Decimal]:
+    def rows(self) -> dict[str, LedgerRow]:
         """What our own fills add up to, where there is a row that can be read."""
-        return {symbol: booked.amount for symbol, booked in self.ledger.items() if booked.readable is not None}
+        return {symbol: booked.readable for symbol, booked in self.ledger.items() if booked.readable is not None}
 
 
 def read_books(redis: Redis, symbols: Iterable[str], askable: Iterable[str]) -> Books:

@@ -7,8 +7,9 @@ import msgspec
 
 from microservices.contracts import position
 from microservices.contracts.fields import plain
-from microservices.contracts.position import SnapshotRow
+from microservices.contracts.position import LedgerRow, SnapshotRow
 from microservices.exchange import PositionRow, PositionSide
+from microservices.position_state_brain import ledger
 
 TRADING_SHARE_NEEDED = Decimal("0.95")
 NAMED_AT_MOST = 5
@@ -68,7 +69,7 @@ class Expected(msgspec.Struct, frozen=True):
     """Instruments that are traded; empty where the universe is not known."""
     required: frozenset[str] = frozenset()
     """Symbols that a complete answer must name."""
-    ledger: Mapping[str, Decimal] = {}
+    ledger: Mapping[str, LedgerRow] = {}
     """What our own fills add up to; a symbol without a row is not named. Empty without a baseline."""
 
 
@@ -150,7 +151,7 @@ def _held(before: AccountView, expected: Expected) -> set[str]:
     """Name what was held: by the answer before, or where there was none by our own fills."""
     if before.ts_ms:
         return {symbol for symbol, row in before.rows.items() if not row.position_amt.is_zero()}
-    return {symbol for symbol, amount in expected.ledger.items() if not amount.is_zero()}
+    return {symbol for symbol, row in expected.ledger.items() if not row.position_amt.is_zero()}
 
 
 def _is_gone(rows: Mapping[str, SymbolPosition], symbol: str) -> bool:
@@ -159,10 +160,17 @@ def _is_gone(rows: Mapping[str, SymbolPosition], symbol: str) -> bool:
 
 
 def _is_explained(symbol: str, before: AccountView, expected: Expected) -> bool:
-    """Tell whether a position may be believed gone: our own fills closed it, or it is missing a second time."""
-    ours = expected.ledger.get(symbol)
-    old = before.rows.get(symbol)
-    return (ours is not None and ours.is_zero()) or (old is not None and not old.confirmed)
+    """Tell whether a position may be believed gone: our own fills closed it, or it is missing a second time.
+
+    That our ledger is flat alone explains nothing: so it is beside a position of somebody else's, too.
+    """
+    ours, old = expected.ledger.get(symbol), before.rows.get(symbol)
+    if old is None:
+        return False
+    is_closed_by_us = (
+        ours is not None and ours.position_amt.is_zero() and ours.last_exec_ts_ms + ledger.SETTLE_MS > old.ts_ms
+    )
+    return is_closed_by_us or not old.confirmed
 
 
 def _kept_for_now(symbols: set[str], before: AccountView) -> dict[str, SymbolPosition]:

@@ -268,13 +268,13 @@ class SnapshotLoop:
 
     def _expected(self, books: Books) -> Expected:
         """Say what an answer must show: what we hold or are about to trade, but for what is not listed any more."""
-        amounts = books.amounts
-        held = {symbol for symbol, amount in amounts.items() if not amount.is_zero()}
+        rows = books.rows
+        held = {symbol for symbol, row in rows.items() if not row.position_amt.is_zero()}
         required = {symbol for symbol in held | self._known.marked.keys() if not self._instruments.is_delisted(symbol)}
         return Expected(
             trading=self._instruments.trading,
             required=frozenset(required),
-            ledger=amounts if books.has_baseline else {},
+            ledger=rows if books.has_baseline else {},
         )
 
     def _incomplete(self, incomplete: Incomplete) -> None:

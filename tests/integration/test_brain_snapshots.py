@@ -47,13 +47,31 @@ def test_a_complete_answer_is_published(world: World) -> None:
 def test_a_position_that_our_own_fill_closed_is_flat_at_once(world: World) -> None:
     """Its row says so, for readers that have not seen the change."""
     world.holding()
-    world.redis.hset(position.ledger_key(SYMBOL), "position_amt", "0")
+    world.ended("1-1", side=Side.SELL, quantity=D("0.5"))
+    world.brain.ledger.tick()
     world.exchange.positions[SYMBOL] = "0"
     world.snapshot()
     row, account = world.row(), world.account()
     assert row is not None
     assert account is not None
     assert (row.side, account.open_positions) == (PositionSide.FLAT, 0)
+
+
+def test_one_wrong_answer_does_not_make_an_external_position_flat(world: World) -> None:
+    """Our ledger is flat beside it, and would agree: hold and denies stay until a second answer says the same."""
+    world.holding("0")
+    world.exchange.positions[SYMBOL] = "0.5"
+    world.snapshot()
+    world.exchange.positions[SYMBOL] = "0"
+    world.snapshot()
+    assert world.hold() == "brain:external_position"
+    world.exchange.positions[SYMBOL] = "0.5"
+    world.snapshot(after_s=1.0)
+    assert world.hold() == "brain:external_position"
+    world.exchange.positions[SYMBOL] = "0"
+    for _ in range(2):
+        world.snapshot()
+    assert world.hold() is None
 
 
 def test_the_first_snapshot_of_a_process_removes_what_the_last_one_left(world: World) -> None:

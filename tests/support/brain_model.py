@@ -317,8 +317,7 @@ class Chain:
         answer, self.answer_on_its_way = self.answer_on_its_way, None
         if answer is None:
             return
-        amounts = {symbol: row.position_amt for symbol, row in self.rows.items()}
-        expected = Expected(trading=frozenset(SYMBOLS), required=frozenset(SYMBOLS), ledger=amounts)
+        expected = Expected(trading=frozenset(SYMBOLS), required=frozenset(SYMBOLS), ledger=self.rows)
         rows = [position_row(symbol, amount, mark_price=PRICE) for symbol, amount in answer.amounts.items()]
         view = judge(rows, answer.requested_ms, self.view, expected, empty_before=self.empty_before)
         self.empty_before = isinstance(view, Incomplete) and view.suspiciously_empty

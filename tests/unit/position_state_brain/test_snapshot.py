@@ -5,6 +5,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
+from microservices.contracts.position import LedgerRow
 from microservices.contracts.position import PositionSide as Side
 from microservices.exchange import PositionRow, PositionSide
 from microservices.position_state_brain.snapshot import (
@@ -19,6 +20,8 @@ from tests.support.brain import NOW_MS, held, position_row
 
 D = Decimal
 LATER_MS = NOW_MS + 5_000
+CLOSED = LedgerRow(D(0), last_exec_ts_ms=NOW_MS + 1)
+"""By a fill of ours behind the answer before."""
 
 
 def answer(**amounts: str) -> list[PositionRow]:
@@ -85,7 +88,7 @@ def test_what_our_own_fill_explains_is_believed_at_once() -> None:
     """45 positions closed by us in one poll are 45 flat positions."""
     before = known(**{f"S{number}": "1" for number in range(45)}, STAYS="1")
     rows = [position_row(f"S{number}") for number in range(45)] + answer(STAYS="1")
-    ours = Expected(ledger={f"S{number}": D(0) for number in range(45)} | {"STAYS": D(1)})
+    ours = Expected(ledger={f"S{number}": CLOSED for number in range(45)} | {"STAYS": LedgerRow(D(1))})
     view = complete(judge(rows, LATER_MS, before, ours, empty_before=False))
     assert view.open_positions == 1
     assert not view.has_unconfirmed
@@ -93,16 +96,24 @@ def test_what_our_own_fill_explains_is_believed_at_once() -> None:
 
 def test_all_positions_closed_by_us_at_once_are_believed_too() -> None:
     """An empty account is suspicious only where nothing of ours explains it."""
-    ours = Expected(ledger={"A": D(0), "B": D(0)})
+    ours = Expected(ledger={"A": CLOSED, "B": CLOSED})
     view = complete(judge(answer(A="0", B="0"), LATER_MS, known(A="1", B="-1"), ours, empty_before=False))
     assert view.open_positions == 0
+
+
+@pytest.mark.parametrize(("executed_ms", "is_believed"), [(0, False), (NOW_MS - 2_000, False), (NOW_MS - 1_999, True)])
+def test_a_flat_ledger_does_not_explain_that_another_position_vanished(executed_ms: int, *, is_believed: bool) -> None:
+    """One that we never opened, or that was there for two seconds after our last fill, must be missing twice."""
+    ours = Expected(ledger={"A": LedgerRow(D(0), last_exec_ts_ms=executed_ms)})
+    view = complete(judge(answer(A="0", B="1"), LATER_MS, known(A="0.5", B="1"), ours, empty_before=False))
+    assert view.has_unconfirmed is not is_believed
 
 
 @pytest.mark.parametrize("gone", [{"A": "0", "B": "1"}, {"B": "1"}], ids=["flat", "not named"])
 def test_a_position_that_vanishes_must_be_missing_twice(gone: dict[str, str]) -> None:
     """First it is kept with its old time and nothing is decided on it; then it is gone."""
     before = known(A="0.5", B="1")
-    expected = Expected(ledger={"A": D("0.5"), "B": D(1)})
+    expected = Expected(ledger={"A": LedgerRow(D("0.5")), "B": LedgerRow(D(1))})
     first = complete(judge(answer(**gone), LATER_MS, before, expected, empty_before=False))
     kept = first.rows["A"]
     assert (kept.position_amt, kept.ts_ms, kept.confirmed) == (D("0.5"), NOW_MS, False)
@@ -122,7 +133,7 @@ def test_a_position_that_comes_back_was_never_gone() -> None:
 def test_an_account_without_any_position_where_there_were_several_needs_a_second_answer() -> None:
     """An empty answer must not wipe what we know (I-44); when it comes twice, it is true."""
     before, rows = known(A="1", B="-1"), answer(A="0", B="0")
-    expected = Expected(ledger={"A": D(1), "B": D(-1)})
+    expected = Expected(ledger={"A": LedgerRow(D(1)), "B": LedgerRow(D(-1))})
     first = judge(rows, LATER_MS, before, expected, empty_before=False)
     assert isinstance(first, Incomplete)
     assert first.suspiciously_empty
@@ -133,7 +144,7 @@ def test_an_account_without_any_position_where_there_were_several_needs_a_second
 
 def test_after_a_restart_the_ledger_says_what_there_was() -> None:
     """The first answer of a process has none before it."""
-    expected = Expected(ledger={"A": D(1), "B": D(-1), "C": D(0)})
+    expected = Expected(ledger={"A": LedgerRow(D(1)), "B": LedgerRow(D(-1)), "C": LedgerRow(D(0))})
     first = judge(answer(A="0", B="0"), LATER_MS, AccountView(), expected, empty_before=False)
     assert isinstance(first, Incomplete)
     assert "where there were 2" in first.why
@@ -156,7 +167,7 @@ def test_what_is_written_is_what_is_not_flat_or_has_become_flat() -> None:
             answer(WAS="0", FLAT="0", HELD="2", NEW="-1"),
             LATER_MS,
             before,
-            Expected(ledger={"WAS": D(0)}),
+            Expected(ledger={"WAS": CLOSED}),
             empty_before=False,
         )
     )

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import NamedTuple, Self
 
 from redis import Redis
 
@@ -43,6 +44,25 @@ def plan_consumer(redis: Redis, group: str, plan_max_age_s: float) -> StreamCons
     return StreamConsumer(
         redis, plan.STREAM, group, plan.CONSUMER_BRAIN, batch=BATCH, block_ms=IDLE_BLOCK_MS, start_id=start_id
     )
+
+
+class _Subject(NamedTuple):
+    """What a line of the log is about."""
+
+    entry_id: str
+    symbol: str
+    action: str
+    plan_id: str
+
+    @classmethod
+    def of(cls, planned: Plan) -> Self:
+        """Name a plan."""
+        return cls(planned.entry_id, planned.symbol, planned.action.value, planned.plan_id)
+
+    @property
+    def what(self) -> str:
+        """Action and id."""
+        return f"{self.action} {self.plan_id}"
 
 
 class PermitLoop:
@@ -136,7 +156,7 @@ class PermitLoop:
         else:
             denied = deny_duplicate(first_entry_id)
             committed = self._commits.refuse(entry.id, planned.plan_id, planned.symbol, denied)
-            self._note(entry.id, planned.symbol, f"{planned.action} {planned.plan_id}", denied, committed)
+            self._note(_Subject.of(planned), denied, committed)
 
     def _refuse_invalid(self, entry: Entry, fault: InvalidPlan) -> None:
         """Deny what is no plan; where its id is none, or an earlier plan's that waits, by an event alone."""
@@ -146,13 +166,13 @@ class PermitLoop:
         else:
             raw_id = (entry.fields or {}).get(b"plan_id", b"").decode("utf-8", "replace")
             committed = self._commits.refuse(entry.id, raw_id, fault.symbol, denied)
-        self._note(entry.id, fault.symbol, f"plan {shown(fault.plan_id)}", denied, committed)
+        self._note(_Subject(entry.id, fault.symbol, "plan", shown(fault.plan_id)), denied, committed)
 
     def _judge(self, planned: Plan) -> None:
         decided = self._decide(planned)
         if decided is not None:
             self._parking.release(planned.entry_id)
-            self._note(planned.entry_id, planned.symbol, f"{planned.action} {planned.plan_id}", *decided)
+            self._note(_Subject.of(planned), *decided)
 
     def _decide(self, planned: Plan) -> tuple[Allow | Deny, Committed] | None:
         """Evaluate and commit until nothing moves in between; None where the plan waits."""
@@ -189,41 +209,41 @@ class PermitLoop:
             if mark is not None or isinstance(verdict, Allow):
                 self._known.add(marked={planned.symbol})
 
-    def _note(self, entry_id: str, symbol: str, what: str, verdict: Allow | Deny, committed: Committed) -> None:
+    def _note(self, about: _Subject, verdict: Allow | Deny, committed: Committed) -> None:
         """Count and log; a verdict that could not be written is acked, so that it does not come back for ever."""
         self.answered += 1
-        outcome = committed.outcome
+        outcome, symbol = committed.outcome, about.symbol
         if outcome is Outcome.WRONG_TYPE:
-            _log.error("%s: %s not answered: a key of its verdict or the event stream has another type", symbol, what)
-            self._commits.acknowledge(entry_id)
+            why = "a key of its verdict or the event stream has another type"
+            _log.error("%s: %s not answered: %s", symbol, about.what, why)
+            self._commits.acknowledge(about.entry_id)
             return
         if outcome in (Outcome.ALREADY, Outcome.NOT_OURS):
-            _log.info("%s: %s is answered already (%s)", symbol, what, outcome)
+            _log.info("%s: %s is answered already (%s)", symbol, about.what, outcome)
             return
         if outcome.is_verdict:
-            metrics.observe_latency(committed.at_us / 1e6 - int(entry_id.partition("-")[0]) / 1e3)
+            metrics.observe_latency(committed.at_us / 1e6 - int(about.entry_id.partition("-")[0]) / 1e3)
         label = symbol if symbol in self._board.view.rows or symbol in self._watch.latest.symbols else ""
         if isinstance(verdict, Allow) and outcome.is_verdict:
-            self._note_allow(symbol, what, verdict, label, is_displacing=outcome is Outcome.DISPLACED)
+            self._note_allow(about, verdict, label, is_displacing=outcome is Outcome.DISPLACED)
             return
         reason = _reason_written(verdict, outcome)
         metrics.count_deny(label, reason)
         if reason is Reason.NOT_IN_ALLOWLIST:
-            plan_id = what.rpartition(" ")[2]
-            _log.debug("%s", not_listed_line(symbol, self._watch.latest.source, plan_id))
+            _log.debug("%s", not_listed_line(symbol, self._watch.latest.source, about.plan_id))
         else:
             unreadable = verdict.context.get("unreadable")
             why = f" ({unreadable})" if unreadable else ""
-            _log.log(logging.WARNING if why else logging.INFO, "%s: deny %s, %s%s", symbol, what, reason, why)
+            _log.log(logging.WARNING if why else logging.INFO, "%s: deny %s, %s%s", symbol, about.what, reason, why)
 
-    def _note_allow(self, symbol: str, what: str, verdict: Allow, label: str, *, is_displacing: bool) -> None:
+    def _note_allow(self, about: _Subject, verdict: Allow, label: str, *, is_displacing: bool) -> None:
         """Count and log a permit; an exit that goes ahead although our ledger says otherwise wants a look."""
         despite_drift = verdict.context["ledger_agrees"] is False
         metrics.count_allow(label, despite_drift=despite_drift)
         displacing = " in place of an open" if is_displacing else ""
         drift = f", although our ledger says {verdict.context['ledger_amt']}" if despite_drift else ""
         level = logging.WARNING if despite_drift else logging.INFO
-        _log.log(level, "%s: allow %s, %s%s%s", symbol, what, plain(verdict.safe_qty), displacing, drift)
+        _log.log(level, "%s: allow %s, %s%s%s", about.symbol, about.what, plain(verdict.safe_qty), displacing, drift)
 
 
 def _reason_written(verdict: Allow | Deny, outcome: Outcome) -> Reason:

@@ -13,6 +13,7 @@ from microservices.contracts.permit import Gate
 from microservices.contracts.plan import Action
 from microservices.contracts.universe_reader import Tier
 from microservices.exchange import Unreachable
+from microservices.position_state_brain import ledger
 from tests.support.brain import SYMBOL, plan_fields
 from tests.support.brain_world import World
 from tests.support.waiting import wait_until
@@ -213,17 +214,17 @@ def test_an_exit_after_a_fill_waits_for_the_snapshot_that_shows_it(world: World)
     entry_id = world.open("p1")
     world.answer()
     fill(world, "p1", "0.01", entry_id=entry_id)
-    from_ms = world.now_ms() + 150
-    world.redis.hset(position.ledger_key(SYMBOL), "last_exec_ts_ms", from_ms - 2_000)
+    from_ms = world.now_ms() + ledger.SETTLE_MS
+    world.redis.hset(position.ledger_key(SYMBOL), "last_exec_ts_ms", from_ms - ledger.SETTLE_MS)
     world.close("p2")
     world.open("other", symbol="ETHUSDT")
     assert world.answer() == [("other", "allowed")]
     demand, asked = world.brain.snapshots._demand, world.exchange.asked
     assert (world.brain.permits.parked, demand.from_ms) == (1, from_ms)
     world.clock.advance(1.0)
-    assert 0 < world.brain.snapshots.tick() <= 0.2
+    assert 0 < world.brain.snapshots.tick() <= 2.1
     assert world.exchange.asked == asked
-    wait_until(lambda: world.now_ms() >= from_ms)
+    wait_until(lambda: world.now_ms() >= from_ms, 15)
     world.brain.snapshots.tick()
     assert world.exchange.asked == asked + 1
     assert world.exchange.deadlines_s[-1] == 0.8

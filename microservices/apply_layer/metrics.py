@@ -14,6 +14,7 @@ _ORDER_BUCKETS_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20)
 RESULTS = Counter(
     "apply_results", "Ended plans by decision and code; a plan's own codes are `own`", ["decision", "error"]
 )
+ENDED = Counter("apply_plans_ended", "Ended plans, over all decisions and codes")
 GATE_WAIT = Histogram(
     "apply_gate_wait_seconds",
     "From a plan's arrival until its gate's permit was seen",
@@ -51,3 +52,4 @@ def ended(result: Result) -> None:
     """Count a result; labels are bounded, although a plan's own codes are not."""
     ours = not result.error or result.error in _OUR_CODES or _EXCHANGE_ERROR.fullmatch(result.error)
     RESULTS.labels(decision=result.decision, error=result.error if ours else "own").inc()
+    ENDED.inc()

@@ -12,6 +12,7 @@ OTHER_SYMBOL = "other"
 
 _ALLOWED = Counter("p33_permit_allow_total", "Plans permitted", ["symbol"])
 _DENIED = Counter("p33_permit_deny_total", "Plans denied", ["symbol", "reason"])
+_VERDICTS = Counter("p33_verdicts_total", "Plans judged, over all symbols and reasons", ["outcome"])
 _LATENCY = Histogram(
     "p33_permit_latency_seconds",
     "From the plan's entry in its stream to its verdict, on Redis's clock",
@@ -30,10 +31,14 @@ _AGE = Gauge("p33_allowlist_age_seconds", "Age of the list in force; 0 where it 
 _EXITS_DESPITE_DRIFT = Counter("p33_exit_despite_drift_total", "Exits permitted while ledger and position differ")
 _UNREADABLE = Counter("p33_unreadable_results_total", "Results that the ledger could not read")
 
+_ALLOW = _VERDICTS.labels("allow")
+_DENY = _VERDICTS.labels("deny")
+
 
 def count_allow(symbol: str, *, despite_drift: bool) -> None:
     """Count a permitted plan."""
     _ALLOWED.labels(symbol or OTHER_SYMBOL).inc()
+    _ALLOW.inc()
     if despite_drift:
         _EXITS_DESPITE_DRIFT.inc()
 
@@ -41,6 +46,7 @@ def count_allow(symbol: str, *, despite_drift: bool) -> None:
 def count_deny(symbol: str, reason: Reason) -> None:
     """Count a denied plan; without a symbol where it is none that is traded."""
     _DENIED.labels(symbol or OTHER_SYMBOL, reason.value).inc()
+    _DENY.inc()
 
 
 def observe_latency(seconds: float) -> None:

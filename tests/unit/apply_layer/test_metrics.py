@@ -25,6 +25,6 @@ END = Result(plan_entry_id="1-0", decision=Decision.BLOCKED, executed=False, mod
 def test_the_codes_of_plans_do_not_become_labels(error: str, label: str) -> None:
     """A strategy that writes a number into its reason must not fill the memory."""
     counter = metrics.RESULTS.labels(decision="BLOCKED", error=label)
-    before = counter._value.get()
+    before = counter._value.get(), metrics.ENDED._value.get()
     metrics.ended(msgspec.structs.replace(END, error=error))
-    assert counter._value.get() == before + 1
+    assert (counter._value.get(), metrics.ENDED._value.get()) == (before[0] + 1, before[1] + 1)

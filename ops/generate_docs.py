@@ -13,15 +13,12 @@ from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 
-from prometheus_client import Metric
-from prometheus_client.metrics import MetricWrapperBase
-
 from microservices.contracts.advice import ADVICE
 from microservices.contracts.reason import Reason
-from microservices.position_state_brain import metrics
 from microservices.position_state_brain.evaluation import RULES
 from microservices.runtime.settings import settings_help
 from ops.generators.env_templates import templates
+from ops.generators.metrics_page import metrics_page, metrics_table
 from ops.generators.unit_files import unit_files
 
 ROOT = Path(__file__).parents[1]
@@ -74,22 +71,13 @@ def brains_reasons() -> list[Reason]:
     return list(dict.fromkeys((Reason.INVALID_PLAN, *of_rules, *besides)))
 
 
-def metrics_table() -> str:
-    """Write what the brain measures."""
-    found = [value.describe() for value in vars(metrics).values() if isinstance(value, MetricWrapperBase)]
-    described: list[Metric] = [metric for several in found for metric in several]
-    rows = [f"| `{_served_name(metric)}` | {metric.type} | {metric.documentation} |" for metric in described]
-    return "\n".join(("| metric | type | what it says |", "|---|---|---|", *rows))
-
-
-def _served_name(metric: Metric) -> str:
-    """Name a metric as it is scraped: counters end in `_total` there."""
-    return f"{metric.name}_total" if metric.type == "counter" else str(metric.name)
-
-
 def permits_page() -> str:
     """Put the generated parts into the page that a person wrote."""
-    parts = {"evaluation": evaluation_table(), "reasons": reasons_table(brains_reasons()), "metrics": metrics_table()}
+    parts = {
+        "evaluation": evaluation_table(),
+        "reasons": reasons_table(brains_reasons()),
+        "metrics": metrics_table("position_state_brain"),
+    }
     return with_parts((ROOT / "docs" / "permits.md").read_text(), parts)
 
 
@@ -140,6 +128,7 @@ def pages() -> dict[Path, str]:
         docs / "permits.md": permits_page(),
         **units,
         **settings,
+        docs / "metrics.md": metrics_page(),
     }
 
 

@@ -1,4 +1,4 @@
-"""Write the files that the code is the source of: pages of docs/, parts of others, unit files, settings templates.
+"""Write the files that the code is the source of: pages of docs/, parts of others, unit files, settings templates, dashboards.
 
 A test fails where a file and the code disagree. A part of a page stands between `<!-- generated:NAME -->` and
 `<!-- /generated -->`.
@@ -17,6 +17,7 @@ from microservices.contracts.advice import ADVICE
 from microservices.contracts.reason import Reason
 from microservices.position_state_brain.evaluation import RULES
 from microservices.runtime.settings import settings_help
+from ops.generators.dashboards import dashboards
 from ops.generators.env_templates import templates
 from ops.generators.metrics_page import metrics_page, metrics_table
 from ops.generators.unit_files import unit_files
@@ -122,6 +123,7 @@ def pages() -> dict[Path, str]:
     docs = ROOT / "docs"
     units = {ROOT / "deployment" / "systemd" / name: content for name, content in unit_files().items()}
     settings = {ROOT / "config" / name: content for name, content in templates().items()}
+    boards = ROOT / "deployment" / "grafana" / "dashboards"
     return {
         docs / "reasons.md": reasons_page(),
         docs / "settings.md": settings_page(),
@@ -129,7 +131,7 @@ def pages() -> dict[Path, str]:
         **units,
         **settings,
         docs / "metrics.md": metrics_page(),
-    }
+    } | {boards / name: content for name, content in dashboards().items()}
 
 
 def main() -> int:

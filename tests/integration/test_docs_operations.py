@@ -36,6 +36,13 @@ ALERTS = (
     "watchdog-restarts",
     "redis-memory",
     "mixed-builds",
+    "orders-unresolved",
+    "ledger-drift",
+    "kill-switch",
+    "service-down",
+    "loop-failing",
+    "redis-down",
+    "results-lost",
 )
 PARTS = ("What it means.", "What is at risk.", "How to look.", "How to mend.", "When to escalate.")
 

@@ -68,6 +68,24 @@ if [ ${#missing[@]} -gt 0 ]; then
   redis_is_new_enough || fail "redis-server 7.0 or newer is needed; this machine's is $(redis-server --version)"
 fi
 
+# Alerts are tried in a real Prometheus: tests of their own, which are skipped where it is not to be had.
+monitoring=()
+if [ "$WHAT" = dev ] && can_install; then
+  for tool in prometheus prometheus-alertmanager prometheus-redis-exporter; do
+    command -v "$tool" >/dev/null || monitoring+=("$tool")
+  done
+fi
+if [ ${#monitoring[@]} -gt 0 ]; then
+  echo "setup: installing ${monitoring[*]} with apt-get"
+  export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+  if { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${monitoring[@]}"; } >/dev/null 2>&1; then
+    # The packages would have their servers started at the next boot: whoever wants that says so (docs/monitoring.md).
+    if command -v systemctl >/dev/null; then systemctl --quiet disable "${monitoring[@]}" >/dev/null 2>&1 || true; fi
+  else
+    echo "setup: could not install ${monitoring[*]}: going on, the tests that need them are skipped"
+  fi
+fi
+
 python=$(python_for_venv) || fail "Python 3.11 or newer with venv is needed"
 # What is installed hangs on these, and on whether there is a compiler.
 inputs=$({ cat pyproject.toml setup.py ai_engine/*.c; command -v gcc || true; } | sha256sum | cut -c1-16)

@@ -54,6 +54,14 @@ def test_the_configuration_is_one() -> None:
 
 
 @needs_prometheus
+def test_the_example_of_alertmanager_is_one() -> None:
+    """As its own tool reads it."""
+    path = PROMETHEUS / "alertmanager.yml"
+    done = subprocess.run(["amtool", "check-config", str(path)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_prometheus
 def test_every_alert_is_silent_while_all_is_well_and_fires_when_it_is_not() -> None:
     """The rules' own tests, with the words and figures that an operator gets."""
     done = promtool("test", "rules", str(PROMETHEUS / "quantum_test.yml"))

@@ -6,9 +6,10 @@ import subprocess
 
 import pytest
 
+_TOOLS = ("prometheus", "promtool", "amtool", "prometheus-alertmanager", "prometheus-redis-exporter")
 needs_prometheus = pytest.mark.skipif(
-    shutil.which("prometheus") is None or shutil.which("promtool") is None,
-    reason="needs Debian's packages prometheus and prometheus-redis-exporter: ops/setup.sh dev installs them as root",
+    not all(map(shutil.which, _TOOLS)),
+    reason=f"needs {', '.join(_TOOLS)}: on Debian `ops/setup.sh dev` installs them as root",
 )
 
 _TEXT = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")

@@ -1,0 +1,171 @@
+"""Every alert is silent while all is well, and fires for the fault it is there for, in a real Prometheus.
+
+It runs the repository's own configuration and rules, with minutes made seconds. Decision intelligence, Redis and its
+exporter are real, and so are their faults; of the other services their own metrics are served and driven.
+"""
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from microservices.contracts import result
+from microservices.contracts.universe_reader import Tier
+from microservices.runtime.build_info import read_build
+from ops.generators.registry import MEASURED
+from tests.integration.test_monitoring_files import OF_REDIS
+from tests.support.daemon import ROOT, Daemon
+from tests.support.http_server import HttpServer
+from tests.support.measured_fleet import MeasuredFleet
+from tests.support.ports import free_port
+from tests.support.prometheus import PROMETHEUS, Alert, Program, Prometheus
+from tests.support.promql import needs_prometheus
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_until
+
+P35 = "decision_intelligence"
+UNIT = MEASURED[P35][0]
+STARTED = f'process_start_time_seconds{{unit="{UNIT}"}}'
+PATIENCE_S = 120.0
+"""On a quiet machine each step takes two or three seconds."""
+DRIVEN = {
+    *("UniverseStale", "FeedLagging", "FeedStopped", "MarketStateOld", "MarketStateEmpty", "AllowlistEnv"),
+    *("SnapshotStale", "DeniesRising", "PermitLatency", "LedgerDrift", "ApplyResultsAbsent", "OrdersUnresolved"),
+    *("KillSwitchOn", "P35Lag", "P35SnapshotOld", "ResultsUnreadable", "MixedBuilds"),
+}
+"""What fires when the services that are not real say that they are ill."""
+
+
+class Watch:
+    """Prometheus over a suite, and the alerts that have fired so far."""
+
+    def __init__(self, folder: Path, redis: RedisServer, stack: contextlib.ExitStack) -> None:
+        self.redis = redis
+        self.fleet = MeasuredFleet(read_build(ROOT))
+        stack.callback(self.fleet.close)
+        self._p35_port, exporter, alertmanager = free_port(), free_port(), free_port()
+        self.p35 = self._daemon()
+        stack.callback(self._end)
+        self.webhook = stack.enter_context(HttpServer())
+        text = (PROMETHEUS / "alertmanager.yml").read_text()
+        (folder / "alertmanager.yml").write_text(text.replace("127.0.0.1:8080", f"127.0.0.1:{self.webhook.port}"))
+        stack.enter_context(
+            Program(
+                folder,
+                "prometheus-redis-exporter",
+                f"-redis.addr=redis://127.0.0.1:{redis.port}",
+                f"-web.listen-address=127.0.0.1:{exporter}",
+            )
+        )
+        stack.enter_context(
+            Program(
+                folder,
+                "prometheus-alertmanager",
+                "--config.file=alertmanager.yml",
+                "--storage.path=alertmanager",
+                f"--web.listen-address=127.0.0.1:{alertmanager}",
+                "--cluster.listen-address=",
+            )
+        )
+        targets = {port: self.fleet.ports[package] for package, (_, port) in MEASURED.items()}
+        targets |= {MEASURED[P35][1]: self._p35_port, 9121: exporter, 9093: alertmanager}
+        self.prometheus = stack.enter_context(
+            Prometheus(folder, targets, {"quantum-p35-second": self.fleet.ports[P35]})
+        )
+        self.fired: dict[str, Alert] = {}
+
+    def _daemon(self) -> Daemon:
+        environment = {"REDIS_PORT": str(self.redis.port), "P35_METRICS_PORT": str(self._p35_port)}
+        return Daemon(P35, environment=environment).__enter__()
+
+    def _end(self) -> None:
+        self.p35.__exit__()
+
+    def all_is_well(self) -> bool:
+        """Tell whether everything is scraped and judged, and no alert even waits to fire."""
+        self.fleet.beat()
+        up = self.prometheus.query("up == 1")
+        rules = self.prometheus.rules()
+        return (
+            len(up) == self.prometheus.targets
+            and bool(self.prometheus.query("quantum_p35_lost_total + quantum_p35_dead_letter_total"))
+            and all(rule["health"] == "ok" and rule["evaluationTime"] > 0 for rule in rules)
+            and not self.prometheus.alerts()
+        )
+
+    def await_alerts(self, *names: str) -> None:
+        """Wait until each of these has fired; the fleet goes on meanwhile."""
+        wait_until(lambda: {*names} <= {*self._look()}, PATIENCE_S, what=f"{', '.join(names)}", every_s=0.1)
+
+    def _look(self) -> dict[str, Alert]:
+        self.fleet.beat()
+        for alert in self.prometheus.alerts():
+            if alert["state"] == "firing":
+                self.fired.setdefault(alert["labels"]["alertname"], alert)
+        return self.fired
+
+    def started_at(self) -> str:
+        """When decision intelligence was started, as Prometheus saw it last; empty while it does not."""
+        self._look()
+        return next((found["value"][1] for found in self.prometheus.query(STARTED)), "")
+
+    def kill_and_start_again(self) -> None:
+        """End decision intelligence as its watchdog would, and start it again once Prometheus could see it."""
+        before = wait_until(self.started_at, PATIENCE_S, what="a start to be seen", every_s=0.1)
+        self.p35.end(signal.SIGKILL)
+        with self.redis.client() as redis:
+            for _ in range(5):
+                redis.xadd(result.STREAM, {"decision": "SKIP"})
+            redis.xtrim(result.STREAM, maxlen=0, approximate=False)
+        self.p35.__exit__()
+        self.p35 = self._daemon()
+        wait_until(lambda: self.started_at() not in ("", before), PATIENCE_S, what="another start", every_s=0.1)
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> Iterator[Watch]:
+    """Everything started, and ended by its id."""
+    with contextlib.ExitStack() as stack:
+        yield Watch(tmp_path, stack.enter_context(RedisServer()), stack)
+
+
+@pytest.mark.slow
+@needs_prometheus
+def test_every_alert_fires_for_its_fault_and_none_before(watch: Watch) -> None:
+    """From silence over one fault after another to all of them; the critical ones reach who is to be woken."""
+    prometheus, fleet = watch.prometheus, watch.fleet
+    wait_until(watch.all_is_well, PATIENCE_S, what="silence", every_s=0.1)
+
+    fleet.break_everything(time.time() - 400)
+    with watch.redis.client() as redis:
+        redis.xadd(result.STREAM, {"decision": b"\xff"})
+        redis.config_set("maxmemory", int(redis.info("memory")["used_memory"] / 0.9))
+        watch.await_alerts(*DRIVEN, "DeadLetters", "RedisMemory")
+        assert {found["metric"]["__name__"] for found in prometheus.query('{job="redis"}')} >= OF_REDIS
+        redis.config_set("maxmemory", 0)
+    fleet.show_tier(Tier.NONE)
+    watch.await_alerts("AllowlistNone")
+
+    watch.kill_and_start_again()
+    watch.await_alerts("ServiceRestarted", "ResultsLost")
+    for _ in range(3):
+        watch.kill_and_start_again()
+    watch.await_alerts("ServiceRestartsOften")
+
+    watch.redis.stop()
+    watch.await_alerts("RedisDown", "LoopFailing")
+    watch.p35.end(signal.SIGKILL)
+    watch.await_alerts("ServiceDown")
+
+    assert {*watch.fired} == prometheus.names
+    for name, alert in watch.fired.items():
+        texts = alert["annotations"]
+        assert texts["runbook_url"].endswith(".md"), name
+        assert not any(sign in f"{texts}" for sign in ("{{", "<error", "<no value>", "%!")), texts
+    woken = b"".join(request.body for request in watch.webhook.requests)
+    assert b"SnapshotStale" in woken
+    assert b"docs/runbooks/snapshot-stale.md" in woken
+    assert b"FeedLagging" not in woken

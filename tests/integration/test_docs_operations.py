@@ -37,6 +37,8 @@ ALERTS = (
     "redis-memory",
     "mixed-builds",
     "orders-unresolved",
+    "orders-held-up",
+    "untraded-positions",
     "ledger-drift",
     "kill-switch",
     "service-down",

@@ -34,7 +34,8 @@ PATIENCE_S = 120.0
 DRIVEN = {
     *("UniverseStale", "FeedLagging", "FeedStopped", "MarketStateOld", "MarketStateEmpty", "AllowlistEnv"),
     *("SnapshotStale", "DeniesRising", "PermitLatency", "LedgerDrift", "ApplyResultsAbsent", "OrdersUnresolved"),
-    *("KillSwitchOn", "P35Lag", "P35SnapshotOld", "ResultsUnreadable", "MixedBuilds"),
+    *("KillSwitchOn", "P35Lag", "P35SnapshotOld", "ResultsUnreadable", "MixedBuilds", "OrdersHeldUp"),
+    "UntradedPositions",
 }
 """What fires when the services that are not real say that they are ill."""
 

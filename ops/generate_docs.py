@@ -17,6 +17,7 @@ from microservices.contracts.advice import ADVICE
 from microservices.contracts.reason import Reason
 from microservices.position_state_brain.evaluation import RULES
 from microservices.runtime.settings import settings_help
+from ops.generators.alerts_table import alerts_table
 from ops.generators.dashboards import dashboards
 from ops.generators.env_templates import templates
 from ops.generators.metrics_page import metrics_page, metrics_table
@@ -131,6 +132,7 @@ def pages() -> dict[Path, str]:
         **units,
         **settings,
         docs / "metrics.md": metrics_page(),
+        docs / "monitoring.md": with_parts((docs / "monitoring.md").read_text(), {"alerts": alerts_table()}),
     } | {boards / name: content for name, content in dashboards().items()}
 
 

@@ -57,7 +57,7 @@ class MeasuredFleet:
                 brain.count_deny("ETHUSDT", Reason.STALE_EXCHANGE_STATE)
         else:
             apply_layer.ended(_END)
-            self._be_well(time.time())
+            self._say(time.time(), is_ill=False)
 
     def show_tier(self, tier: Tier) -> None:
         """Let the brain take its list from there."""
@@ -71,33 +71,23 @@ class MeasuredFleet:
             old: epoch seconds of what is too old.
         """
         self._is_broken = True
-        universe_service.published(2, int(old), 0, 2)
-        candle_feed.LAGGING.set(1)
-        candle_feed.LAST_CLOSE.set(old)
-        market_state_publisher.count_cycle(0, {}, 0.02, old)
+        self._say(old, is_ill=True)
         self.show_tier(Tier.ENV)
-        brain.show_snapshot_age(47)
-        brain.show_drift("BTCUSDT", Decimal("0.003"))
         brain.count_unreadable_result()
-        apply_layer.UNRESOLVED.set(2)
-        apply_layer.KILL_SWITCH.set(2)
-        apply_layer.HELD_UP.set(1)
-        brain.show_untraded(1)
-        decision_intelligence.LAG.set(5_000)
-        decision_intelligence.SNAPSHOT_AT.set(old)
         show_build("quantum-apply-layer", BuildInfo("0.0.1", "0" * 40, "old"))
 
-    def _be_well(self, now: float) -> None:
-        universe_service.published(2, int(now), 0, 2)
+    def _say(self, at: float, *, is_ill: bool) -> None:
+        """Let every gauge say what it says of a suite that is well, or ill, at that time."""
+        universe_service.published(2, int(at), 0, 2)
         candle_feed.SYMBOLS.set(2)
-        candle_feed.LAGGING.set(0)
-        candle_feed.LAST_CLOSE.set(now)
-        market_state_publisher.count_cycle(2, {}, 0.02, now)
-        brain.show_snapshot_age(4)
-        brain.show_drift("BTCUSDT", Decimal(0))
-        apply_layer.UNRESOLVED.set(0)
-        apply_layer.KILL_SWITCH.set(0)
-        apply_layer.HELD_UP.set(0)
-        brain.show_untraded(0)
-        decision_intelligence.LAG.set(0)
-        decision_intelligence.SNAPSHOT_AT.set(now)
+        candle_feed.LAGGING.set(is_ill)
+        candle_feed.LAST_CLOSE.set(at)
+        market_state_publisher.count_cycle(0 if is_ill else 2, {}, 0.02, at)
+        brain.show_snapshot_age(47 if is_ill else 4)
+        brain.show_drift("BTCUSDT", Decimal("0.003") if is_ill else Decimal(0))
+        brain.show_untraded(int(is_ill))
+        apply_layer.UNRESOLVED.set(is_ill)
+        apply_layer.KILL_SWITCH.set(is_ill)
+        apply_layer.HELD_UP.set(is_ill)
+        decision_intelligence.LAG.set(5_000 if is_ill else 0)
+        decision_intelligence.SNAPSHOT_AT.set(at)

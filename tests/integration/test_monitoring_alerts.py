@@ -5,6 +5,7 @@ exporter are real, and so are their faults; of the other services their own metr
 """
 
 import contextlib
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from tests.support.waiting import wait_until
 P35 = "decision_intelligence"
 UNIT = MEASURED[P35][0]
 STARTED = f'process_start_time_seconds{{unit="{UNIT}"}}'
+COMMIT = "a" * 40
 PATIENCE_S = 120.0
 """On a quiet machine each step takes two or three seconds."""
 DRIVEN = {
@@ -40,12 +42,22 @@ DRIVEN = {
 """What fires when the services that are not real say that they are ill."""
 
 
+def release_of(folder: Path) -> Path:
+    """Copy the code as a release of its own: a commit made in the checkout meanwhile would look like a deployment."""
+    shutil.copytree(
+        ROOT / "microservices", folder / "microservices", ignore=shutil.ignore_patterns("__pycache__", "paper_exchange")
+    )
+    (folder / "RELEASE").write_text(f"VERSION=0.1.0\nCOMMIT={COMMIT}\nBRANCH=main\n")
+    return folder
+
+
 class Watch:
     """Prometheus over a suite, and the alerts that have fired so far."""
 
     def __init__(self, folder: Path, redis: RedisServer, stack: contextlib.ExitStack) -> None:
         self.redis = redis
-        self.fleet = MeasuredFleet(read_build(ROOT))
+        self._release = release_of(folder / "release")
+        self.fleet = MeasuredFleet(read_build(self._release))
         stack.callback(self.fleet.close)
         self._p35_port, exporter, alertmanager = free_port(), free_port(), free_port()
         self.p35 = self._daemon()
@@ -83,7 +95,7 @@ class Watch:
 
     def _daemon(self) -> Daemon:
         environment = {"REDIS_PORT": str(self.redis.port), "P35_METRICS_PORT": str(self._p35_port)}
-        return Daemon(P35, environment=environment).__enter__()
+        return Daemon(P35, environment=environment, root=self._release).__enter__()
 
     def _end(self) -> None:
         self.p35.__exit__()
@@ -142,6 +154,7 @@ def test_every_alert_fires_for_its_fault_and_none_before(watch: Watch) -> None:
     """From silence over one fault after another to all of them; the critical ones reach who is to be woken."""
     prometheus, fleet = watch.prometheus, watch.fleet
     wait_until(watch.all_is_well, PATIENCE_S, what="silence", every_s=0.1)
+    assert {found["metric"]["commit"] for found in prometheus.query("quantum_build_info")} == {COMMIT}
 
     fleet.break_everything(time.time() - 400)
     with watch.redis.client() as redis:

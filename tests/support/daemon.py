@@ -20,15 +20,23 @@ class Daemon:
         arguments: after the program's name.
         environment: the settings; PATH is added.
         as_file: run main.py by its path instead of by its module's name, from a folder elsewhere.
+        root: where the code is.
     """
 
-    def __init__(self, package: str, *arguments: str, environment: dict[str, str], as_file: bool = False) -> None:
+    def __init__(
+        self,
+        package: str,
+        *arguments: str,
+        environment: dict[str, str],
+        as_file: bool = False,
+        root: Path = ROOT,
+    ) -> None:
         how = (
-            [str(ROOT / "microservices" / package / "main.py")] if as_file else ["-m", f"microservices.{package}.main"]
+            [str(root / "microservices" / package / "main.py")] if as_file else ["-m", f"microservices.{package}.main"]
         )
         self._command = [sys.executable, *how, *arguments]
         self._environment = {"PATH": os.environ["PATH"]} | environment
-        self._directory = Path("/") if as_file else ROOT
+        self._directory = Path("/") if as_file else root
         self._log: IO[str] | None = None
         self._process: subprocess.Popen[str] | None = None
 

@@ -9,11 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from prometheus_client.metrics import MetricWrapperBase
 from redis import Redis
 
 from microservices.contracts import decision
-from microservices.decision_intelligence import metrics
+from ops.generators.registry import measured
 from tests.support.clock import FakeClock
 from tests.support.counting import add, run_dry, service
 from tests.support.daemon import ROOT
@@ -87,8 +86,7 @@ def test_the_page_names_every_key_status_field_and_metric() -> None:
     own_books = {"entries_base", "stream_added", "stream_last_id", "settled_through"}
     for field in set(decision.P35Status.__struct_fields__) - own_books:
         assert f"`{field}`" in text, field
-    measured = [each for each in vars(metrics).values() if isinstance(each, MetricWrapperBase)]
-    assert len(measured) > 5
-    for each in measured:
-        name = next(iter(each.collect())).name
-        assert name in text, name
+    metrics = measured("decision_intelligence")
+    assert len(metrics) > 5
+    for metric in metrics:
+        assert metric.name in text, metric.name

@@ -5,12 +5,15 @@ import itertools
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
+from ops.generate_docs import SERVICES
 from ops.generators.dashboards import OVERVIEW, dashboards
 from ops.generators.panels import COLUMNS
 from ops.generators.registry import MEASURED, RUNTIME, all_series, measured
@@ -100,6 +103,17 @@ def test_every_service_is_scraped_on_its_port_under_its_unit() -> None:
     [quantum] = [job for job in jobs if job["job_name"] == "quantum"]
     found = {target["labels"]["unit"]: target["targets"] for target in quantum["static_configs"]}
     assert found == {unit: [f"127.0.0.1:{port}"] for unit, port in MEASURED.values()}
+
+
+@pytest.mark.parametrize("package", MEASURED)
+def test_unit_and_port_are_those_of_the_service(package: str) -> None:
+    """The port is the settings' default, or one that is off until it is asked for; every unit but paper's is there."""
+    unit, port = MEASURED[package]
+    settings = import_module(f"microservices.{package}.settings").Settings
+    [default] = [field.default for field in msgspec.structs.fields(settings) if field.name.endswith("_metrics_port")]
+    assert default in {0, port}
+    assert SERVICES[package] == unit
+    assert {*SERVICES} - {*MEASURED} == {"paper_exchange"}
 
 
 @pytest.mark.parametrize("name", sorted(BOARDS))

@@ -1,4 +1,4 @@
-"""Write the files that the code is the source of: pages of docs/, parts of others, unit files, settings templates, dashboards.
+"""Write the files that the code is the source of: pages of docs/, parts of others, units, settings, dashboards.
 
 A test fails where a file and the code disagree. A part of a page stands between `<!-- generated:NAME -->` and
 `<!-- /generated -->`.
@@ -122,18 +122,17 @@ read first from a file of the variable's name in `CREDENTIALS_DIRECTORY`. `--che
 def pages() -> dict[Path, str]:
     """Give every generated file with its content."""
     docs = ROOT / "docs"
-    units = {ROOT / "deployment" / "systemd" / name: content for name, content in unit_files().items()}
-    settings = {ROOT / "config" / name: content for name, content in templates().items()}
-    boards = ROOT / "deployment" / "grafana" / "dashboards"
+    deployment = ROOT / "deployment"
     return {
         docs / "reasons.md": reasons_page(),
         docs / "settings.md": settings_page(),
         docs / "permits.md": permits_page(),
-        **units,
-        **settings,
         docs / "metrics.md": metrics_page(),
         docs / "monitoring.md": with_parts((docs / "monitoring.md").read_text(), {"alerts": alerts_table()}),
-    } | {boards / name: content for name, content in dashboards().items()}
+        **{deployment / "systemd" / name: content for name, content in unit_files().items()},
+        **{deployment / "grafana" / "dashboards" / name: content for name, content in dashboards().items()},
+        **{ROOT / "config" / name: content for name, content in templates().items()},
+    }
 
 
 def main() -> int:

@@ -116,6 +116,12 @@ def test_unit_and_port_are_those_of_the_service(package: str) -> None:
     assert {*SERVICES} - {*MEASURED} == {"paper_exchange"}
 
 
+@pytest.mark.parametrize("unit", [unit for unit, _ in MEASURED.values()])
+def test_the_sandbox_leaves_the_time_of_the_start_to_be_seen(unit: str) -> None:
+    """With `ProcSubset=pid` the client library serves no process_start_time_seconds, and no restart is ever noticed."""
+    assert "ProcSubset=" not in (ROOT / "deployment" / "systemd" / f"{unit}.service").read_text()
+
+
 @pytest.mark.parametrize("name", sorted(BOARDS))
 def test_a_dashboard_is_one_that_grafana_takes(name: str) -> None:
     """Names and numbers that are its own, panels that do not overlap, and queries to the source that is provisioned."""

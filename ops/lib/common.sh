@@ -223,7 +223,7 @@ judge() {
   local code=0
   [[ -z ${OPTION[json]:-} ]] || how+=(--json)
   [[ ! -t 1 || -n ${NO_COLOR:-} ]] || how+=(--colour)
-  python3 -I "$OPS_LIB/judge.py" "$1" "${how[@]}" "${@:2}" -- "${REDIS_CLI[@]}" || code=$?
+  python3 -I -S "$OPS_LIB/judge.py" "$1" "${how[@]}" "${@:2}" -- "${REDIS_CLI[@]}" || code=$?
   # What is none of the four codes is an accident of python3's own, and no verdict.
   ((code <= 3)) || code=$EXIT_CANNOT_TELL
   return "$code"

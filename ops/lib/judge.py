@@ -65,7 +65,8 @@ def _verdict(module: ModuleType | None, command: list[str], arguments: Namespace
     if module is None:
         return cannot_tell(arguments.why)
     try:
-        verdict: Verdict = module.prove(RedisCli(command), arguments)
+        with RedisCli(command) as cli:
+            verdict: Verdict = module.prove(cli, arguments)
     except CannotTell as fault:
         return cannot_tell(str(fault))
     return verdict

@@ -7,9 +7,10 @@ is ever read as anything but itself; answers come back as JSON, one line each, a
 
 import json
 import os
-import subprocess
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Self, TypeAlias
+
+from ops.lib.running_redis_cli import RunningRedisCli
 
 TIMEOUT_S = 10.0
 SCAN_COUNT = 2_000
@@ -31,7 +32,7 @@ Word: TypeAlias = bytes | str | int
 
 
 class RedisCli:
-    """One way to one Redis.
+    """One way to one Redis: a redis-cli for each round of questions, and in a `with` block one for all rounds.
 
     Args:
         command: redis-cli with its options for host, port, database and user.
@@ -43,6 +44,18 @@ class RedisCli:
         self._command = [*command, "-2", "--json"]
         self._environment = os.environ | {"REDISCLI_AUTH": password} if password else None
         self._timeout_s = timeout_s
+        self._running: RunningRedisCli | None = None
+        self._stays = False
+
+    def __enter__(self) -> Self:
+        """Let redis-cli stay; for rounds in quick succession, since a connection may be closed in a pause."""
+        self._stays = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Have it stay no longer."""
+        self._stays = False
+        self._end()
 
     def ask(self, *commands: Sequence[Word]) -> list[Answer]:
         """Send commands over one connection and give an answer for each.
@@ -51,21 +64,20 @@ class RedisCli:
             CannotTell: no connection, no answer in time, or not as many answers as commands.
         """
         lines = "".join(" ".join(_escaped(word) for word in command) + "\n" for command in commands)
+        if self._running is None:
+            self._running = RunningRedisCli(self._command, self._environment)
+        complaint: bytes | None = b""
         try:
-            done = subprocess.run(
-                self._command,
-                input=lines.encode(),
-                capture_output=True,
-                timeout=self._timeout_s,
-                check=False,
-                env=self._environment,
-            )
-        except subprocess.TimeoutExpired:
+            answered, complaint = self._running.exchange(lines.encode(), len(commands), self._timeout_s)
+        except TimeoutError:
             raise CannotTell(f"Redis did not answer within {self._timeout_s:g} s") from None
-        said = done.stdout.decode("utf-8", "surrogateescape").split("\n")[:-1]
+        finally:
+            if complaint is not None or not self._stays:
+                self._end()
+        said = answered.decode("utf-8", "surrogateescape").split("\n")[:-1]
         if len(said) != len(commands):
-            complaint = (done.stderr.decode("utf-8", "backslashreplace") or "\n".join(said)).strip()
-            raise CannotTell(f"Redis broke off: {complaint.splitlines()[0] if complaint else 'no answer'}")
+            told = ((complaint or b"").decode("utf-8", "backslashreplace") or "\n".join(said)).strip()
+            raise CannotTell(f"Redis broke off: {told.splitlines()[0] if told else 'no answer'}")
         return [parsed(line) for line in said]
 
     def together(self, *commands: Sequence[Word]) -> list[Answer]:
@@ -79,6 +91,11 @@ class RedisCli:
         if refused or not isinstance(answers, list):
             raise CannotTell(f"Redis refused: {refused[0] if refused else answers!r}")
         return answers
+
+    def _end(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            running.end()
 
 
 def scanned(cli: RedisCli, pattern: str) -> list[bytes]:

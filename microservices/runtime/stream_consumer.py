@@ -101,8 +101,9 @@ class StreamConsumer:
         """Give the next batch; an empty one says that a read of new entries found none.
 
         The caller acks what it has done, in its own scripts. What it has not acked when it leaves in good order is not
-        given again by this object (another run, or an error, gives it again). Leaving with an exception, or failing to
-        read, makes the next batch start again with the own pending entries.
+        given again by this object (another run, or an error, gives it again; so does the end of each round of taking
+        over, where it takes over). Leaving with an exception, or failing to read, makes the next batch start again with
+        the own pending entries.
 
         Args:
             block_ms: how long this one read waits for new entries, 0 to 2,000; None is the consumer's own time.
@@ -130,9 +131,9 @@ class StreamConsumer:
 
     def close(self) -> None:
         """Give up what was read ahead: it is pending, and given again before anything new."""
-        if self._ahead is not None:
-            self._ahead.give_up()
-            self._ahead = None
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.give_up()
 
     def pending_estimate(self) -> int:
         """Count what the group has handed out and nobody has acked, over all consumers; 0 without a group."""

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import hiredis
 from redis import Redis
@@ -15,7 +15,27 @@ from microservices.runtime import LuaScript
 logger = logging.getLogger(__name__)
 
 
-def send_as_made(redis: Redis, script: LuaScript, calls: Iterable[Call], before: Iterable[Command] = ()) -> list[Any]:
+class Sent(NamedTuple):
+    """What became of what was sent."""
+
+    noted: bool
+    """Whether Redis has done every command that was sent before the calls."""
+    answers: list[Any]
+    """Of the calls, in their order; a ResponseError where Redis refused one."""
+
+    def results(self) -> list[Any]:
+        """Give the answers of the calls.
+
+        Raises:
+            ResponseError: the first of them; the other calls were done all the same.
+        """
+        for answer in self.answers:
+            if isinstance(answer, ResponseError):
+                raise answer
+        return self.answers
+
+
+def send_as_made(redis: Redis, script: LuaScript, calls: Iterable[Call], before: Iterable[Command] = ()) -> Sent:
     """Send each call by the script's digest as soon as it is made; Redis works on one while the next is being made.
 
     A pipeline of the library sends nothing before all of it is made, and looks at every argument once more: that costs
@@ -27,11 +47,7 @@ def send_as_made(redis: Redis, script: LuaScript, calls: Iterable[Call], before:
         calls: few, with small answers: nothing is read before all are sent.
         before: few commands that are sent first; what Redis has against one of them is logged, and stops nothing.
 
-    Returns:
-        The answers in the order of the calls.
-
     Raises:
-        ResponseError: the first of the calls' errors; the other calls were done all the same.
         RedisError: the connection failed; nobody knows what was done.
     """
     connection: Any = redis.connection_pool.get_connection()
@@ -51,14 +67,10 @@ def send_as_made(redis: Redis, script: LuaScript, calls: Iterable[Call], before:
         if answers is None:
             connection.disconnect()  # answers that nobody read must not be taken for somebody else's
         redis.connection_pool.release(connection)
-    for answer in noted:
-        if isinstance(answer, ResponseError):
-            logger.warning("Results are counted, but not noted in the index: %s", answer)
-            break
-    for answer in answers:
-        if isinstance(answer, ResponseError):
-            raise answer
-    return answers
+    refused = next((answer for answer in noted if isinstance(answer, ResponseError)), None)
+    if refused is not None:
+        logger.warning("Results are not noted in the index: %s", refused)
+    return Sent(refused is None, answers)
 
 
 def _send(connection: Any, command: Command, *, is_first: bool) -> None:  # noqa: ANN401 - the library leaves it untyped

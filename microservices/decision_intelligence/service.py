@@ -63,6 +63,8 @@ class DecisionIntelligence:
         )
         self._snapshots = Loop("snapshot", self.snapshot)
         self._counting = False
+        self._noted: tuple[bytes, bytes, int] | None = None
+        """The batch that was last noted in the index: first and last id, and how many."""
         self._looked_at = float("-inf")
         self._logged_at = float("-inf")
         self._logged_total = 0
@@ -122,7 +124,12 @@ class DecisionIntelligence:
 
     def _send(self, rows: Sequence[Row]) -> list[list[int]]:
         calls = commit_calls(rows, self._reader.at(self._clock.now()), self._limits)
-        return send_as_made(self._redis, COMMIT, calls, before=index_commands(rows))
+        batch = rows[0][0], rows[-1][0], len(rows)
+        # A batch that cannot be counted comes again every few seconds, for as long as nobody has mended that.
+        is_noted = batch == self._noted
+        sent = send_as_made(self._redis, COMMIT, calls, before=() if is_noted else index_commands(rows))
+        self._noted = batch if sent.noted else None
+        return sent.results()
 
     def _start_id(self) -> str:
         """Say behind what the group is made: what a commit recorded, so that nothing is counted again; else the start.

@@ -17,6 +17,7 @@ from redis.exceptions import NoPermissionError, OutOfMemoryError, ResponseError
 from microservices.contracts import decision
 from microservices.contracts.decision import BUCKET_TTL_S, WINDOW_TTL_S, Window
 from microservices.contracts.fields import Unreadable
+from microservices.decision_intelligence.index import MARK_BYTES
 from tests.support.clock import FakeClock
 from tests.support.counting import (
     GROUP,
@@ -229,7 +230,23 @@ def test_an_index_that_cannot_be_written_stops_no_count(
     run_dry(redis_client, clock, service(redis_client, clock))
     assert counted(redis_client).decisions == {"SKIP": 30}
     [warning] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert warning.startswith("Results are counted, but not noted in the index: WRONGTYPE")
+    assert warning.startswith("Results are not noted in the index: WRONGTYPE")
+
+
+def test_a_batch_that_cannot_be_counted_is_noted_once(redis_client: Redis, clock: FakeClock) -> None:
+    """However often it is tried, the Redis that carries the permits does not fill up; mended, it is counted."""
+    ids = add(redis_client, [{"decision": "SKIP", "plan_id": f"p{number}", "timestamp": "0"} for number in range(30)])
+    redis_client.set(decision.DEAD_LETTER_STREAM, "not a stream")
+    instance = service(redis_client, clock, reads_ahead=True, p35_batch_size=10)
+    for _ in range(5):
+        with pytest.raises(ResponseError, match="WRONGTYPE"):
+            instance.consume()
+    minutes = {int(entry_id.partition("-")[0]) // 60_000 for entry_id in ids}
+    assert sum(redis_client.strlen(decision.index_key(minute)) for minute in minutes) == 10 * MARK_BYTES
+    redis_client.delete(decision.DEAD_LETTER_STREAM)
+    run_dry(redis_client, clock, instance)
+    assert counted(redis_client).decisions == {"SKIP": 30}
+    assert sum(redis_client.strlen(decision.index_key(minute)) for minute in minutes) == 30 * MARK_BYTES
 
 
 def test_how_far_behind_it_is_is_told(redis_client: Redis, clock: FakeClock) -> None:

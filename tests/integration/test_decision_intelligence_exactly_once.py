@@ -113,7 +113,7 @@ def test_a_unit_that_is_sent_again_counts_nothing_again(redis_client: Redis, clo
     with service(redis_client, clock, "one")._consumer.rows() as rows:
         assert len(rows) == 255
         calls = list(commit_calls(rows, Reader().at(clock.now()), Limits(100, 400)))
-        first, *others = [send_as_made(redis_client, COMMIT, calls) for _ in range(3)]
+        first, *others = [send_as_made(redis_client, COMMIT, calls).results() for _ in range(3)]
     assert [sum(outcome) for outcome in zip(*first, strict=True)] == [250, 2, 3, 0, 0]
     assert all(sum(answer) == 0 for answers in others for answer in answers)
     assert counted(redis_client) == expected(sent)

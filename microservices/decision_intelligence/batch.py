@@ -1,10 +1,9 @@
 """A batch of messages brought into the shape that commit.lua takes: few calls, each short, each complete in itself."""
 
-import operator
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby, islice
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -24,7 +23,6 @@ _NO_REASON = decision.reason_field(decision.NO_REASON)
 _OTHER_SYMBOL_REASON = decision.symbol_reason_field(decision.OTHER, decision.OTHER)
 
 _KEYS_BEFORE_BUCKETS = 3
-_MINUTE_THEN_REASON = operator.attrgetter("minute", "reason")
 
 Argument = str | bytes | int
 
@@ -43,16 +41,16 @@ class Call(NamedTuple):
     args: list[Argument]
 
 
-class _Chunk(NamedTuple):
-    """Messages by what they count as, entries without a body, and dead letters with their reasons."""
+_Group: TypeAlias = tuple[Counted, list[bytes]]
+"""What messages count as, and their ids."""
 
-    counted: dict[Counted, list[bytes]]
+
+class _Chunk(NamedTuple):
+    """Groups of messages in the order of their minutes, entries without a body, and dead letters with their reasons."""
+
+    counted: list[_Group]
     bodiless: list[bytes]
     dead: list[tuple[Row, str]]
-
-    @property
-    def is_empty(self) -> bool:
-        return not (self.counted or self.bodiless or self.dead)
 
 
 def commit_calls(rows: Sequence[Row], read: Read, limits: Limits) -> Iterator[Call]:
@@ -71,45 +69,48 @@ def commit_calls(rows: Sequence[Row], read: Read, limits: Limits) -> Iterator[Ca
 
 
 def _sorted_out(rows: Sequence[Row], read: Read) -> _Chunk:
-    everything = _Chunk({}, [], [])
-    ids_of = everything.counted.get
+    ids_of: dict[Counted, list[bytes]] = {}
+    known = ids_of.get
+    bodiless, dead = [], []
     for row in rows:
         entry_id, values = row
         if values is None:
-            everything.bodiless.append(entry_id)
+            bodiless.append(entry_id)
             continue
         outcome = read(entry_id, values)
         if isinstance(outcome, DeadLetter):
-            everything.dead.append((row, outcome.reason))
-        elif ids := ids_of(outcome):
+            dead.append((row, outcome.reason))
+        elif ids := known(outcome):
             ids.append(entry_id)
         else:
-            everything.counted[outcome] = [entry_id]
-    return everything
+            ids_of[outcome] = [entry_id]
+    return _Chunk(sorted(ids_of.items(), key=_minute_then_reason), bodiless, dead)
 
 
 def _chunks(everything: _Chunk) -> Iterator[_Chunk]:
-    """Cut it into calls of at most `IDS_PER_CALL` messages, its groups in the order of their minutes."""
-    chunk, room = _Chunk({}, [], []), IDS_PER_CALL
-    for outcome in sorted(everything.counted, key=_MINUTE_THEN_REASON):
-        ids = everything.counted[outcome]
-        while ids:
-            chunk.counted[outcome], ids = ids[:room], ids[room:]
-            room -= len(chunk.counted[outcome])
-            if room == 0:
-                yield chunk
-                chunk, room = _Chunk({}, [], []), IDS_PER_CALL
-    if not chunk.is_empty:
-        yield chunk
+    """Cut it into calls of at most `IDS_PER_CALL` messages."""
+    groups: list[_Group] = []
+    room = IDS_PER_CALL
+    for outcome, all_ids in everything.counted:
+        ids = all_ids
+        while len(ids) >= room:
+            groups.append((outcome, ids[:room]))
+            yield _Chunk(groups, [], [])
+            groups, ids, room = [], ids[room:], IDS_PER_CALL
+        if ids:
+            groups.append((outcome, ids))
+            room -= len(ids)
+    if groups:
+        yield _Chunk(groups, [], [])
     for start in range(0, len(everything.bodiless), IDS_PER_CALL):
-        yield _Chunk({}, everything.bodiless[start : start + IDS_PER_CALL], [])
+        yield _Chunk([], everything.bodiless[start : start + IDS_PER_CALL], [])
     for start in range(0, len(everything.dead), IDS_PER_CALL):
-        yield _Chunk({}, [], everything.dead[start : start + IDS_PER_CALL])
+        yield _Chunk([], [], everything.dead[start : start + IDS_PER_CALL])
 
 
 def _call(chunk: _Chunk, lowest_id: bytes, highest_id: bytes, limits: Limits) -> Call:
     keys = [result.STREAM, decision.STATUS_KEY, decision.DEAD_LETTER_STREAM]
-    by_minute = groupby(chunk.counted.items(), lambda item: item[0].minute)
+    by_minute = groupby(chunk.counted, lambda group: group[0].minute)
     buckets: list[Argument] = []
     for minute, groups in by_minute:
         keys.append(decision.bucket_key(minute))
@@ -128,7 +129,7 @@ def _call(chunk: _Chunk, lowest_id: bytes, highest_id: bytes, limits: Limits) ->
     return Call(keys, args)
 
 
-def _bucket(groups: Iterable[tuple[Counted, list[bytes]]]) -> list[Argument]:
+def _bucket(groups: Iterable[_Group]) -> list[Argument]:
     """Name the fields of one bucket, each once, and then the groups by the places of their fields.
 
     A place is one byte: a hundred messages have at most a hundred reasons, a hundred breakdowns and five decisions.
@@ -136,14 +137,19 @@ def _bucket(groups: Iterable[tuple[Counted, list[bytes]]]) -> list[Argument]:
     place_of: dict[str, int] = {"": 0}
     count = 0
     said: list[Argument] = []
+    place = place_of.setdefault
     for outcome, ids in groups:
         count += 1
-        names = _fields(outcome.decision, outcome.reason, outcome.symbol)
-        places = [place_of.setdefault(name, len(place_of)) for name in names]
+        decided, reason, breakdown = _fields(outcome.decision, outcome.reason, outcome.symbol)
+        places = place(decided, len(place_of)), place(reason, len(place_of)), place(breakdown, len(place_of))
         said.append(bytes((*places, outcome.late, len(ids))))
         said += ids
     del place_of[""]
     return [len(place_of), *place_of, count, *said]
+
+
+def _minute_then_reason(group: _Group) -> tuple[int, str]:
+    return group[0].minute, group[0].reason
 
 
 @lru_cache(maxsize=4_096)

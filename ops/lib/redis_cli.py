@@ -118,7 +118,7 @@ def scanned(cli: RedisCli, pattern: str) -> list[bytes]:
 
 def _escaped(word: Word) -> str:
     raw = word if isinstance(word, bytes) else str(word).encode()
-    return '"' + "".join(f"\\x{byte:02x}" for byte in raw) + '"'
+    return '"\\x' + raw.hex(" ").replace(" ", "\\x") + '"' if raw else '""'
 
 
 def parsed(line: str) -> Answer:

@@ -40,6 +40,12 @@ def test_outside_of_a_block_each_round_has_a_connection_of_its_own(redis_server:
     assert first != second
 
 
+@pytest.mark.parametrize("word", [b"", b"\\x00", bytes(range(256)), '"; FLUSHALL "', -5])
+def test_a_word_is_only_itself(cli: RedisCli, word: bytes | str | int) -> None:
+    """Empty, every byte there is, what a shell or redis-cli would read otherwise: it arrives as it stands."""
+    assert cli.ask(("ECHO", word)) == [word if isinstance(word, bytes) else str(word).encode()]
+
+
 def test_more_is_asked_and_answered_than_a_pipe_holds(cli: RedisCli) -> None:
     """Neither side waits for the other for ever, and each answer stands in its question's place."""
     words = [f"{number:04}" * 250 for number in range(1_000)]

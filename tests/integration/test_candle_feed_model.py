@@ -9,7 +9,8 @@ there, and at what may have been corrected.
 
 from collections.abc import Callable
 
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 from redis import Redis
 
@@ -24,10 +25,12 @@ from microservices.runtime import Away, load_settings
 from tests.support.candle_world import NOW, Market, World, usual_close
 from tests.support.clock import FakeClock
 from tests.support.http_server import answer
+from tests.support.scale import model_settings
 
 SYMBOLS = ("AUSDT", "BUSDT")
 KEEP = 300
 MAX_AGE_S = 180
+STEPS = 12
 HTML = answer(b"<html>bad gateway</html>")
 TRUNCATED = answer(b'[[1799999940000,"1","1","1","1","1",17999999')
 SLOW_DOWN, BANNED = answer(b"{}", 429, Retry_After="30"), answer(b"{}", 418, Retry_After="120")
@@ -199,8 +202,9 @@ def steps() -> st.SearchStrategy[tuple[str, Callable[[Story], None]]]:
     )
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(steps(), max_size=12))
+@pytest.mark.soak
+@model_settings(examples=40, steps=STEPS)
+@given(st.lists(steps(), max_size=STEPS))
 def test_after_any_faults_the_stored_candles_are_what_the_exchange_serves(
     redis_client: Redis, told: list[tuple[str, Callable[[Story], None]]]
 ) -> None:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.slow
 def test_the_soak_runs_the_heaviest_tests_at_the_size_that_is_asked() -> None:
-    """A hundredth: one kill over 2,000 results, one random fate, one example of rubbish."""
+    """A hundredth: one kill over 2,000 results, one random fate, one example of rubbish, one of faults."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "QUANTUM_SOAK"))
     }

@@ -14,11 +14,11 @@ def scaled(count: int) -> int:
 
 
 def model_settings(*, examples: int, steps: int) -> settings:
-    """Make the settings of a state machine: the same runs each time in the suite, others where it is scaled.
+    """Make the settings of a model test: the same runs each time in the suite, others where it is scaled.
 
     Args:
         examples: runs in the suite.
-        steps: at most so many rules in a run.
+        steps: at most so many rules in a run of a state machine.
     """
     return settings(
         max_examples=scaled(examples),

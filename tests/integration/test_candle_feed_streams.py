@@ -73,10 +73,10 @@ def test_both_forms_of_address_bring_closed_candles(sped_paper: PaperExchange, p
 
 
 def test_pings_are_answered(sped_paper: PaperExchange) -> None:
-    """The exchange pings ten times as often as it waits for a pong; the connection outlives many times its patience."""
-    sped_paper.fault({"fault": "stream_rules", "ping_s": 0.05, "pong_s": 0.5})
+    """The exchange pings twenty times as often as it waits for a pong; the connection outlives its patience."""
+    sped_paper.fault({"fault": "stream_rules", "ping_s": 0.1, "pong_s": 2.0})
     with connected(sped_paper.stream_url) as connection:
-        listen(connection, 2)
+        listen(connection, 2.5)
 
 
 @pytest.mark.parametrize("how", ["abort", "close", "its day is over"])
@@ -180,11 +180,11 @@ def test_silence_costs_requests_and_no_candle(sped_paper: PaperExchange, redis_c
 
 
 def test_the_end_of_a_connections_day_loses_nothing(sped_paper: PaperExchange, redis_client: Redis) -> None:
-    """The exchange ends each connection after 2 s, the feed replaces each after 1 s: it never comes to the end."""
-    sped_paper.fault({"fault": "stream_rules", "life_s": 2.0})
-    with RunningFeed(sped_paper, redis_client, renew_s=1.0) as feed:
+    """The exchange ends each connection after 4 s, the feed replaces each after 0.4 s: it never comes to the end."""
+    sped_paper.fault({"fault": "stream_rules", "life_s": 4.0})
+    with RunningFeed(sped_paper, redis_client, renew_s=0.4) as feed:
         feed.wait_until_live()
         connection = feed.live._connections[0]
-        wait_until(lambda: connection.opened >= 5, 30)
+        wait_until(lambda: connection.opened >= 11, 60, what="more renewals than one life has room for")
         assert connection.reconnects == 0
         feed.wait_until_agreed()

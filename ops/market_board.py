@@ -1,6 +1,7 @@
 """Regime and volatility of all symbols at a glance, as the publisher last published them. It only reads.
 
-On a terminal it goes on until Ctrl-C; elsewhere, or with --once, it shows the board once.
+On a terminal it goes on until Ctrl-C; elsewhere, or with --once, it shows the board once. --json prints the same as one
+JSON document on one line, also where it cannot tell.
 
 Exit: 0 there and young; 2 some states are older than --max-age or cannot be read; 3 no state at all; 1 cannot tell (no
 Redis, usage). Redis: REDIS_URL, else REDIS_HOST, REDIS_PORT, REDIS_DB; REDIS_USERNAME, REDIS_PASSWORD or
@@ -24,18 +25,17 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from microservices.contracts import market_state
-from microservices.runtime import CommonSettings, connect, load_settings
-from ops.lib.report import CANNOT_TELL, DEGRADED, MISSING, PROVEN
+from microservices.runtime import Away, CommonSettings, Refused, connect, load_settings
+from ops.lib.report import CANNOT_TELL, PROVEN, Verdict, cannot_tell
 from ops.market.heat_map import draw
+from ops.market.judging import judge
 from ops.market.reading import read_market
 from ops.market.tiles import render
-from ops.market.view import Market, Sort
+from ops.market.view import Sort
 from ops.operate.common import guarded
 
 NAME = "market_board.py"
 WIDTH = 118
-_NAMED = 10
 
 
 class Parser(argparse.ArgumentParser):
@@ -54,6 +54,8 @@ def work(argv: Sequence[str]) -> int:
         redis.exceptions.RedisError: Redis is away.
     """
     options = _options(argv)
+    if options.json:
+        return _say(_judged(options))
     # Names and reasons come from Redis: nothing in them is markup.
     console = Console(width=None if sys.stdout.isatty() else WIDTH, markup=False, highlight=False)
     with connect(load_settings(CommonSettings, os.environ), "market-board") as redis:
@@ -70,7 +72,10 @@ def work(argv: Sequence[str]) -> int:
         print(f"{len(market.states)} symbols drawn in {options.png}", file=sys.stderr)
     else:
         console.print(render(market, options.sort, console.width))
-    return _judged(market, options.max_age)
+    verdict = judge(market, options.sort, options.max_age)
+    for line in verdict.lines:
+        print(line, file=sys.stderr)
+    return verdict.exit_code
 
 
 def _watch(redis: Redis, console: Console, options: argparse.Namespace) -> None:
@@ -93,15 +98,23 @@ def _shown(redis: Redis, console: Console, options: argparse.Namespace) -> Rende
         return Text(f"Redis is away: {away}", style="bold red")
 
 
-def _judged(market: Market, max_age_s: float) -> int:
-    if not market.states:
-        print(f"no market state at all: expected {market_state.key('SYMBOL')} of the publisher", file=sys.stderr)
-        return MISSING
-    old = market.older_than(max_age_s)
-    if old:
-        named = ", ".join(old[:_NAMED]) + (", …" if len(old) > _NAMED else "")
-        print(f"{len(old)} states are older than {max_age_s:g} s: {named}", file=sys.stderr)
-    return DEGRADED if old or market.faults else PROVEN
+def _judged(options: argparse.Namespace) -> Verdict:
+    try:
+        with connect(load_settings(CommonSettings, os.environ), "market-board") as redis:
+            return judge(read_market(redis), options.sort, options.max_age)
+    except (Refused, Away) as fault:
+        return cannot_tell(str(fault))
+    except RedisError as fault:
+        return cannot_tell(f"Redis: {str(fault) or type(fault).__name__}")
+
+
+def _say(verdict: Verdict) -> int:
+    """Print the document; whoever has read enough of it takes nothing from the verdict."""
+    try:
+        print(verdict.as_json(), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return verdict.exit_code
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
@@ -112,7 +125,9 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
         "--sort", type=Sort, choices=list(Sort), default=Sort.SIGMA, help="the highest first (sigma); age: the youngest"
     )
     parser.add_argument("--once", action="store_true", help="show it once, also on a terminal")
-    parser.add_argument("--png", type=Path, metavar="FILE", help="draw the heat map into this file instead")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--png", type=Path, metavar="FILE", help="draw the heat map into this file instead")
+    instead.add_argument("--json", action="store_true", help="print one JSON document instead")
     parser.add_argument("--every", type=_seconds, default=2.0, metavar="SECONDS", help="how often it is renewed (2)")
     parser.add_argument(
         "--max-age", type=_seconds, default=180.0, metavar="SECONDS", help="an older state is not young any more (180)"

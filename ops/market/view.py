@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
-from microservices.contracts.market_state import MarketStateRow, PublisherStatus, Regime
+from microservices.contracts.market_state import MarketStateRow, PublisherStatus, Regime, Source
 
 Colour = tuple[int, int, int]
 
@@ -127,7 +127,9 @@ def cells(states: Mapping[str, MarketStateRow], sort: Sort = Sort.SIGMA) -> list
 def summary(market: Market) -> str:
     """Say in one line how the market is."""
     counts = "  ".join(f"{GLYPHS[mood]} {mood} {count}" for mood, count in market.moods().items())
-    return f"MARKET    {len(market.states)} symbols: {counts}"
+    synthetic = sum(row.source is Source.SYNTHETIC for row in market.states.values())
+    warning = f"  ⚠ {synthetic} SYNTHETIC, of no market" if synthetic else ""
+    return f"MARKET    {len(market.states)} symbols: {counts}{warning}"
 
 
 def volatility(shown: Sequence[Cell]) -> str:

@@ -1,5 +1,6 @@
 """ops/market_board.py as an operator runs it: exit codes, a picture, a terminal with Ctrl-C, and no Redis."""
 
+import json
 import os
 import pty
 import re
@@ -91,8 +92,49 @@ def test_it_draws_a_picture(redis_server: RedisServer, redis_client: Redis, tmp_
     assert done.stderr == f"market_board.py: {tmp_path}/none/map.png cannot be written: No such file or directory\n"
 
 
+def test_a_program_reads_one_document(redis_server: RedisServer, redis_client: Redis) -> None:
+    """--json: everything the board shows, in its order, with the exit code and each problem; nothing on stderr."""
+    publish(redis_client, "BTCUSDT", age_s=200)
+    publish(redis_client, "ETHUSDT", regime=Regime.CHOP)
+    redis_client.hset(market_state.key("XRPUSDT"), "sigma", "nan")
+    done = board(redis_server.port, "--json", "--sort", "age")
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == 1
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["exit"], document["status"]) == (2, 2, "DEGRADED")
+    old, unreadable = document["problems"]
+    assert old == "1 states are older than 180 s: BTCUSDT"
+    assert unreadable.startswith("quantum:marketstate:XRPUSDT")
+    assert document["publisher"]["skipped_reasons"] == {"stale": 1}
+    assert document["moods"] == {"trend up": 1, "trend down": 0, "mr": 0, "chop": 1}
+    assert [(each["symbol"], each["regime"], each["sigma"]) for each in document["symbols"]] == [
+        ("ETHUSDT", "chop", 0.001),
+        ("BTCUSDT", "trend", 0.001),
+    ]
+    assert document["symbols"][1]["age_s"] >= 200
+
+
+def test_a_program_is_told_of_nothing_too(redis_server: RedisServer, redis_client: Redis) -> None:
+    """No state, or no Redis: the document says so, with the exit code that text has for it."""
+    done = board(redis_server.port, "--json")
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["exit"], document["status"], document["symbols"]) == (3, 3, "MISSING", [])
+    done = board(free_port(), "--json")
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["exit"], document["status"]) == (1, 1, "CANNOT TELL")
+    assert document["problems"][0].startswith("Redis: ")
+
+
 @pytest.mark.parametrize(
-    "arguments", [["--sort", "beauty"], ["--every", "0"], ["--max-age", "soon"], ["--nothing"], ["BTCUSDT"]]
+    "arguments",
+    [
+        ["--sort", "beauty"],
+        ["--every", "0"],
+        ["--max-age", "soon"],
+        ["--nothing"],
+        ["BTCUSDT"],
+        ["--json", "--png", "map.png"],
+    ],
 )
 def test_wrong_usage_is_1_with_the_usage(arguments: list[str]) -> None:
     """As every script here: what is wrong, and the usage, on standard error."""
@@ -106,7 +148,7 @@ def test_help_names_exit_codes_and_settings() -> None:
     """-h says how it ends and where it looks."""
     done = board(1, "-h")
     assert done.returncode == 0
-    for part in ("Exit: 0", "REDIS_URL", "NO_COLOR", "--png"):
+    for part in ("Exit: 0", "REDIS_URL", "NO_COLOR", "--png", "--json"):
         assert part in done.stdout
 
 

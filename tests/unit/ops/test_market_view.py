@@ -75,6 +75,8 @@ def test_the_wildest_has_the_full_colour_and_the_calmest_the_least() -> None:
 def test_the_headings_say_the_figures() -> None:
     """How many do what, how wild it is, and how old."""
     assert summary(MARKET) == "MARKET    4 symbols: ▲ trend up 1  ▼ trend down 1  ~ mr 1  · chop 1"
+    made_up = msgspec.structs.replace(ROW, source=Source.SYNTHETIC)
+    assert summary(Market(NOW, {"BTCUSDT": made_up})).endswith("  ⚠ 1 SYNTHETIC, of no market")
     assert volatility(cells(MARKET.states)) == "σ a minute: median 15.0 bp, highest 30.0 bp (XRPUSDT)"
     assert ages(MARKET) == "published 5 to 9 s ago, candles closed 40 s ago"
     assert MARKET.older_than(8) == ["ETHUSDT"]

@@ -75,6 +75,7 @@ class Fetcher:
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="klines")
         self._held_until = 0.0
         self._backoff_read_at = float("-inf")
+        self._time_requests = 0
 
     def run(self, requests: Sequence[Task], take: Callable[[Request, Examined], None]) -> Pass:
         """Send requests in their order until they are done, held up, or `PASS_S` is over.
@@ -134,7 +135,15 @@ class Fetcher:
         if now - self._backoff_read_at >= _BACKOFF_READ_EVERY_S:
             self._held_until = max(self._held_until, now + self._backoff.remaining_s(BackoffLevel.MARKET_DATA))
             self._backoff_read_at = now
+        self._count_time_requests(now)
         return max(self._held_until - now, self._budget.wait_s(request.weight, now, keep_free=keep_free))
+
+    def _count_time_requests(self, now: float) -> None:
+        """Take into account what the client asked for the exchange's time meanwhile, whoever needed it."""
+        asked = self._client.time_requests
+        if asked > self._time_requests:
+            self._budget.spend(asked - self._time_requests, now)
+            self._time_requests = asked
 
     def _ask(self, request: Request) -> Examined:
         now_ms = self._client.exchange_time_ms()

@@ -11,7 +11,7 @@ from microservices.runtime import Clock
 
 # What the kept offset of the exchange's clock may be wrong by.
 TOLERANCE_MS = 1_000
-MEASURE_EVERY_S = 1.0
+MEASURE_EVERY_S = 10.0
 
 _log = logging.getLogger(__name__)
 

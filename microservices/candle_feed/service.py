@@ -36,6 +36,8 @@ UNIVERSE_AWAITED_EVERY_S = 0.5
 HEARTBEAT_S = 10.0
 LIVE_WAIT_S = 0.5
 REPORT_EVERY_S = 1.0  # while candles come by stream
+# Of the weight, what is left for asking the exchange's time: three attempts of one measurement.
+TIME_ROOM = 3
 # A newest candle that is not there so long after its close counts as lagging.
 LAGGING_AFTER_MS = 15_000
 
@@ -72,7 +74,7 @@ class CandleFeed:
         self._client = client
         self._store = CandleStore(context.redis, settings.candles_keep)
         self._followed = FollowedSymbols(context.redis, settings.trading_mode, settings.candles_symbols)
-        self._budget = WeightBudget(settings.candles_weight_per_min)
+        self._budget = WeightBudget(settings.candles_weight_per_min - TIME_ROOM)
         self._fetcher = Fetcher(client, backoff, self._budget, context.clock, context.stop)
         self._book = Book(self._store, settings.candles_keep, context.clock)
         self._live = live

@@ -41,7 +41,10 @@ class PublicClient:
         backoff: SharedBackoff | None = None,
     ) -> None:
         self._transport = Transport(base_url, timeout_s=timeout_s, clock=clock, backoff=backoff)
-        self._time = ExchangeTime(clock, lambda: self.server_time_ms(timeout_s=min(timeout_s, _TIME_TIMEOUT_S)))
+        self._time_timeout_s = min(timeout_s, _TIME_TIMEOUT_S)
+        self._time = ExchangeTime(clock, self._ask_time)
+        self.time_requests = 0
+        """How often the exchange was asked for its time, a weight of 1 each; sent by any of the threads."""
 
     @property
     def used_weight(self) -> int | None:
@@ -137,6 +140,11 @@ class PublicClient:
         if row.symbol != symbol:
             raise BadAnswer(f"GET {path}", f"asked for {symbol}, answered for {row.symbol}")
         return [row]
+
+    def _ask_time(self) -> int:
+        """Ask, and count it; `ExchangeTime` has one thread at a time do so."""
+        self.time_requests += 1
+        return self.server_time_ms(timeout_s=self._time_timeout_s)
 
     def close(self) -> None:
         """Close the kept connections."""

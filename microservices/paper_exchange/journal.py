@@ -8,15 +8,18 @@ import msgspec
 REQUESTS_KEPT = 20_000
 
 
-class Entry(msgspec.Struct):
-    """One request; `status` is null while it is under way, and for good where no answer was sent."""
+class Entry(msgspec.Struct, gc=False):
+    """One request; `status` is null while it is under way, and for good where no answer was sent.
+
+    Nothing in it can be part of a cycle: 20,000 of them are none of the garbage collector's business.
+    """
 
     seq: int
     time_ms: int
     method: str
     path: str
     parameters: Mapping[str, str]
-    faults: list[str]
+    faults: tuple[str, ...]
     status: int | None = None
     took_ms: float | None = None
 
@@ -34,7 +37,7 @@ class Journal:
         """Note a request on arrival; its signature is left out."""
         self._seq += 1
         shown = {name: value for name, value in parameters.items() if name != "signature"}
-        entry = Entry(self._seq, time_ms, method, path, shown, list(faults))
+        entry = Entry(self._seq, time_ms, method, path, shown, tuple(faults))
         self._entries.append(entry)
         return entry
 

@@ -2,7 +2,8 @@
 
 Each is a JSON object with `fault`, its name, posted to `/paper/faults` (one, or a list). Those here strike requests:
 `method`, `path` (a prefix), `symbol` and `client_order_id` say which (all that fit where left out), `after` how many
-are let through first, `times` how many are struck (all, until cleared, where left out). Those that change the exchange
+are let through first, `times` how many are struck (all, until cleared, where left out). A `path` of the streams strikes
+their handshakes. Those that change the exchange
 itself are in `changing_faults`, `candle_fault_kinds` and `stream_faults`.
 """
 

@@ -1,6 +1,5 @@
 """HTTP in front of the venue: reads requests, lets faults strike, and sends what is answered."""
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -8,31 +7,13 @@ from types import MappingProxyType
 from aiohttp import web
 
 from microservices.paper_exchange import routes_account, routes_market, routes_order, routes_paper
-from microservices.paper_exchange.errors import (
-    TEXTS,
-    UNAVAILABLE_TEXT,
-    UNKNOWN_EXECUTION_TEXT,
-    ApiError,
-    api_error,
-)
-from microservices.paper_exchange.faults import (
-    AcceptLate,
-    Drop,
-    Error,
-    Html,
-    Latency,
-    Refuse,
-    Stage,
-    SwallowReply,
-    Taken,
-    Truncate,
-    Unavailable,
-    UnknownExecution,
-)
+from microservices.paper_exchange.errors import UNKNOWN_EXECUTION_TEXT, ApiError
+from microservices.paper_exchange.faults import Truncate, UnknownExecution
 from microservices.paper_exchange.journal import Journal
 from microservices.paper_exchange.signature import API_KEY_HEADER
 from microservices.paper_exchange.stream_gateway import add_streams
 from microservices.paper_exchange.stream_hub import StreamHub
+from microservices.paper_exchange.struck import NoAnswer, as_response, before_reply, break_off, delay, instead, names
 from microservices.paper_exchange.venue import Answer, Call, Venue, read_call, refusal
 
 WEIGHT_HEADER = "X-MBX-USED-WEIGHT-1M"
@@ -57,15 +38,6 @@ ENDPOINTS: Mapping[tuple[str, str], tuple[Endpoint, bool]] = MappingProxyType(
         ("DELETE", "/fapi/v1/order"): (routes_order.cancel_order, True),
     }
 )
-_PROXY_PAGE = (
-    b"<html>\r\n<head><title>%d %s</title></head>\r\n<body>\r\n<center><h1>%d %s</h1></center>\r\n"
-    b"<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
-)
-_PROXY_WORDS = MappingProxyType({502: b"Bad Gateway", 503: b"Service Temporarily Unavailable", 403: b"Forbidden"})
-
-
-class NoAnswer(Exception):
-    """The connection is to be broken."""
 
 
 def make_app(venue: Venue, journal: Journal, hub: StreamHub) -> web.Application:
@@ -75,16 +47,16 @@ def make_app(venue: Venue, journal: Journal, hub: StreamHub) -> web.Application:
         return await serve(request, venue, journal)
 
     async def post_faults(request: web.Request) -> web.Response:
-        return _response(routes_paper.post_faults(venue, hub, await request.read()))
+        return as_response(routes_paper.post_faults(venue, hub, await request.read()))
 
     async def get_faults(_request: web.Request) -> web.Response:
-        return _response(routes_paper.get_faults(venue, hub))
+        return as_response(routes_paper.get_faults(venue, hub))
 
     async def delete_faults(_request: web.Request) -> web.Response:
-        return _response(routes_paper.delete_faults(venue, hub))
+        return as_response(routes_paper.delete_faults(venue, hub))
 
     async def get_requests(request: web.Request) -> web.Response:
-        return _response(routes_paper.get_requests(journal, request.query))
+        return as_response(routes_paper.get_requests(journal, request.query))
 
     app = web.Application(client_max_size=MAX_BODY_BYTES)
     app.router.add_route("*", "/fapi/{rest:.*}", exchange)
@@ -103,27 +75,26 @@ async def serve(request: web.Request, venue: Venue, journal: Journal) -> web.Str
     try:
         call = read_call(request.method, request.raw_path, body, request.headers.get(API_KEY_HEADER), venue.faults)
     except ApiError as error:
-        return _response(refusal(error))
-    names = (str(type(fault).__struct_config__.tag) for fault in call.faults)
-    entry = journal.arrive(venue.now_ms(), call.method, call.path, call.parameters, names)
+        return as_response(refusal(error))
+    entry = journal.arrive(venue.now_ms(), call.method, call.path, call.parameters, names(call.faults))
     try:
-        await _delay(call.faults, "arrival")
+        await delay(call.faults, "arrival")
         answer = respond(venue, call)
-        await _before_reply(call.faults, answer)
+        await before_reply(call.faults, answer)
     except NoAnswer:
-        _break(request)
+        break_off(request)
         return web.Response()
     headers = {WEIGHT_HEADER: str(venue.weights.used)}
     entry.status, entry.took_ms = answer.status, (time.perf_counter() - began) * 1000
     truncate = call.faults.first(Truncate)
     if truncate is not None:
         return await _send_part(request, answer, truncate)
-    return _response(answer, headers)
+    return as_response(answer, headers)
 
 
 def respond(venue: Venue, call: Call) -> Answer:
     """Work out the answer to a call, with the faults that decide it."""
-    struck = _instead(call)
+    struck = instead(call)
     if struck is not None:
         return struck
     endpoint = ENDPOINTS.get((call.method, call.path))
@@ -139,76 +110,14 @@ def respond(venue: Venue, call: Call) -> Answer:
     return answer
 
 
-def _instead(call: Call) -> Answer | None:
-    """Give the answer of a fault in whose case nothing is executed."""
-    html, refuse, error = call.faults.first(Html), call.faults.first(Refuse), call.faults.first(Error)
-    unknown = call.faults.first(UnknownExecution)
-    if html is not None:
-        word = _PROXY_WORDS.get(html.status, b"Error")
-        page = _PROXY_PAGE % (html.status, word, html.status, word)
-        return Answer(page, html.status, {"Content-Type": "text/html"})
-    if refuse is not None:
-        headers = {} if refuse.retry_after_s is None else {"Retry-After": str(refuse.retry_after_s)}
-        text = TEXTS.get(refuse.code, "") if refuse.msg is None else refuse.msg
-        return refusal(ApiError(refuse.code, text, status=refuse.status, headers=headers))
-    if call.faults.first(Unavailable):
-        return refusal(ApiError(-1001, UNAVAILABLE_TEXT, status=503))
-    if unknown is not None and not unknown.executed:
-        return refusal(ApiError(-1000, UNKNOWN_EXECUTION_TEXT, status=503))
-    return _coded(error, call) if error is not None else None
-
-
-def _coded(fault: Error, call: Call) -> Answer | None:
-    """Give the refusal of a code; orders that take risk off are exempt from the system's throttling."""
-    if fault.code == -1008 and call.parameters.get("reduceOnly", "").lower() == "true":
-        return None
-    usual = api_error(fault.code) if fault.code in TEXTS else ApiError(fault.code, "")
-    return refusal(usual if fault.msg is None else ApiError(fault.code, fault.msg, status=usual.status))
-
-
-async def _before_reply(faults: Taken, answer: Answer) -> None:
-    """Wait, or break off, as the faults say that the exchange does after it has done its work.
-
-    Raises:
-        NoAnswer: the answer is lost.
-    """
-    await _delay(faults, "reply")
-    swallow, late = faults.first(SwallowReply), faults.first(AcceptLate)
-    if swallow is not None:
-        await asyncio.sleep(swallow.seconds)
-        raise NoAnswer
-    if late is not None and answer.status == 503 and late.reply != "unknown":
-        await asyncio.sleep(late.seconds if late.reply == "hang" else 0)
-        raise NoAnswer
-
-
-async def _delay(faults: Taken, stage: Stage) -> None:
-    for fault in faults:
-        if isinstance(fault, Latency) and fault.at == stage:
-            await asyncio.sleep(fault.seconds)
-    for fault in faults:
-        if isinstance(fault, Drop) and fault.at == stage:
-            raise NoAnswer
-
-
-def _response(answer: Answer, headers: Mapping[str, str] | None = None) -> web.Response:
-    kind = {"Content-Type": "application/json;charset=UTF-8"}
-    return web.Response(body=answer.body, status=answer.status, headers={**kind, **(headers or {}), **answer.headers})
-
-
 async def _send_part(request: web.Request, answer: Answer, fault: Truncate) -> web.StreamResponse:
     """Send a share of the body, then break the connection or, with an honest length, end as if that were all."""
     part = answer.body[: int(len(answer.body) * fault.keep)]
     if fault.honest_length:
-        return _response(Answer(part, answer.status, answer.headers))
+        return as_response(Answer(part, answer.status, answer.headers))
     response = web.StreamResponse(status=answer.status, headers={"Content-Type": "application/json;charset=UTF-8"})
     response.content_length = len(answer.body)
     await response.prepare(request)
     await response.write(part)
-    _break(request)
+    break_off(request)
     return response
-
-
-def _break(request: web.Request) -> None:
-    if request.transport is not None:
-        request.transport.close()

@@ -17,7 +17,8 @@ from microservices.paper_exchange.journal import Entry, Journal
 from microservices.paper_exchange.stream_connection import BROKE_RULES, Connection, Frame
 from microservices.paper_exchange.stream_frames import Subscriptions, TooManyStreams
 from microservices.paper_exchange.stream_hub import StreamHub
-from microservices.paper_exchange.venue import Venue
+from microservices.paper_exchange.struck import NoAnswer, as_response, break_off, delay, instead, names
+from microservices.paper_exchange.venue import Answer, Call, Venue
 
 CLASSES = ("", "/market", "/public", "/private")
 MAX_FRAME_BYTES = 65_536
@@ -42,14 +43,21 @@ def add_streams(app: web.Application, venue: Venue, journal: Journal, hub: Strea
 
 
 async def serve_stream(request: web.Request, venue: Venue, journal: Journal, hub: StreamHub) -> web.StreamResponse:
-    """Take a connection and serve it until it ends; refuse it where a fault says so."""
+    """Take a connection and serve it until it ends; refuse it, late or not at all, where a fault says so."""
     began = time.perf_counter()
     streams = requested(request.raw_path)
-    entry = journal.arrive(venue.now_ms(), "GET", request.path, {"streams": "/".join(streams)}, iter(()))
-    refused = hub.trouble.refused(venue.monotonic())
-    if refused is not None or not _is_upgrade(request):
-        entry.status = refused or 400
-        return web.Response(status=entry.status)
+    call = _handshake(request, streams, venue)
+    entry = journal.arrive(venue.now_ms(), call.method, call.path, call.parameters, names(call.faults))
+    try:
+        await delay(call.faults, "arrival")
+        refused = instead(call) or _refusal(request, hub, venue.monotonic())
+        await delay(call.faults, "reply")
+    except NoAnswer:
+        break_off(request)
+        return web.Response()
+    if refused is not None:
+        entry.status = refused.status
+        return as_response(refused)
     socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=MAX_FRAME_BYTES)
     entry.status = 101
     await socket.prepare(request)
@@ -77,8 +85,18 @@ def requested(target: str) -> list[str]:
     return [name for part in given for name in unquote(part).split("/") if name]
 
 
-def _is_upgrade(request: web.Request) -> bool:
-    return request.headers.get("Upgrade", "").lower() == "websocket"
+def _handshake(request: web.Request, streams: list[str], venue: Venue) -> Call:
+    """Take the faults that strike a handshake: those whose path is a stream's."""
+    parameters = {"streams": "/".join(streams)}
+    faults = venue.faults.take("GET", request.path, parameters)
+    return Call("GET", request.path, "", "", None, parameters, faults)
+
+
+def _refusal(request: web.Request, hub: StreamHub, now: float) -> Answer | None:
+    status = hub.trouble.refused(now)
+    if status is None and request.headers.get("Upgrade", "").lower() != "websocket":
+        status = 400
+    return None if status is None else Answer(b"", status)
 
 
 async def _serve(socket: web.WebSocketResponse, connection: Connection, reader: "_Reader") -> None:

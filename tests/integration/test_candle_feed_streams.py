@@ -14,6 +14,7 @@ from microservices.candle_feed.service import UNIT
 from microservices.contracts.candles import INTERVAL_MS
 from microservices.contracts.control import BACKOFF_KEY
 from microservices.exchange import (
+    BadAnswer,
     ExchangeError,
     KlineEvent,
     ServerFault,
@@ -108,6 +109,29 @@ def test_a_refused_handshake_says_why_and_is_shared(
     with pytest.raises(kind), connected(sped_paper.stream_url, redis_client):
         pass
     assert set(redis_client.hgetall(BACKOFF_KEY)) == ({field.encode(), b"by"} if field else set())
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "what"),
+    [
+        ({"fault": "html", "status": 200}, BadAnswer, "HTTP 200"),
+        ({"fault": "html", "status": 502}, ServerFault, "502"),
+        ({"fault": "drop"}, ExchangeError, "GET /stream"),
+        ({"fault": "status", "status": 429, "retry_after_s": 90}, Throttled, "429"),
+    ],
+    ids=["a page instead", "a proxy's error", "nothing", "Retry-After"],
+)
+def test_a_handshake_that_goes_wrong_is_an_error_of_ours(
+    sped_paper: PaperExchange, fault: dict[str, Any], kind: type[ExchangeError], what: str
+) -> None:
+    """Whatever comes in place of the handshake has its type, and the next attempt succeeds."""
+    sped_paper.fault({**fault, "path": "/market", "times": 1})
+    with pytest.raises(kind, match=what) as caught, connected(sped_paper.stream_url):
+        pass
+    if isinstance(caught.value, Throttled):
+        assert caught.value.retry_after_s == 90
+    with connected(sped_paper.stream_url) as connection:
+        closed_candle(connection)
 
 
 def test_a_banned_address_does_not_try(sped_paper: PaperExchange, redis_client: Redis) -> None:

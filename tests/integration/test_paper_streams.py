@@ -242,6 +242,55 @@ def test_new_connections_are_refused_for_a_while(paper: PaperExchange) -> None:
     run(story())
 
 
+@pytest.mark.parametrize(
+    ("fault", "status", "headers"),
+    [
+        ({"fault": "status", "status": 429, "retry_after_s": 7}, 429, {"Retry-After": "7"}),
+        ({"fault": "html", "status": 200}, 200, {"Content-Type": "text/html"}),
+        ({"fault": "service_unavailable"}, 503, {}),
+        ({"fault": "error", "code": -1003}, 429, {}),
+    ],
+    ids=lambda value: value["fault"] if isinstance(value, dict) and "fault" in value else "",
+)
+def test_a_handshake_is_answered_as_a_fault_says(
+    paper: PaperExchange, fault: dict[str, Any], status: int, headers: dict[str, str]
+) -> None:
+    """A fault whose path is the streams' strikes their next handshake, and no request; the one after is taken."""
+    last = paper.requests()[-1]["seq"]
+    paper.fault({**fault, "path": "/market", "times": 1})
+
+    async def story() -> None:
+        assert paper.get("/fapi/v1/ping").status == 200
+        assert await handshake_status(paper, f"/ws/{BTC}") == 101, "another path"
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            async with listening(paper, f"/market/ws/{BTC}"):
+                pass
+        assert refused.value.status == status
+        assert refused.value.headers is not None
+        assert headers.items() <= refused.value.headers.items()
+        assert await handshake_status(paper, f"/market/ws/{BTC}") == 101
+
+    run(story())
+    struck = [entry for entry in paper.requests(after=last, path="/market") if entry["faults"]]
+    assert [(entry["status"], entry["faults"]) for entry in struck] == [(status, [fault["fault"]])]
+
+
+def test_a_handshake_is_broken_off_or_late(paper: PaperExchange) -> None:
+    """A drop answers nothing at all; latency lets it be taken, so much later."""
+    paper.fault({"fault": "drop", "path": "/market"})  # each time: the client tries a second time by itself
+
+    async def story() -> None:
+        with pytest.raises((aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)):
+            await handshake_status(paper, f"/market/ws/{BTC}")
+        paper.clear_faults()
+        paper.fault({"fault": "latency", "path": "/market", "seconds": 0.3, "times": 1})
+        began = time.monotonic()
+        assert await handshake_status(paper, f"/market/ws/{BTC}") == 101
+        assert time.monotonic() - began >= 0.3
+
+    run(story())
+
+
 def test_a_silent_connection_is_open_and_says_nothing(paper: PaperExchange) -> None:
     """Pings go on; what was missed does not come later, so that there is a gap in what was told."""
     paper.fault({"fault": "stream_rules", "ping_s": 0.1})

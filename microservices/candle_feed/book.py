@@ -5,6 +5,8 @@ import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from redis.exceptions import RedisError
+
 from microservices.candle_feed import metrics, planning
 from microservices.candle_feed.history import VERIFY_EVERY_S, History
 from microservices.candle_feed.planning import Request, Window
@@ -133,7 +135,7 @@ class Book:
                     stored[symbol] = good
             metrics.LIVE.labels(outcome="left_for_the_gap_before").inc(left)
             if stored:
-                self._write(stored)
+                self._write_live(stored, now)
                 self._note_live(stored)
             return left > 0
 
@@ -185,6 +187,15 @@ class Book:
             if answer.held < history.count_from(from_ms[symbol]):
                 _log.warning("%s: candles were taken out of Redis, reading again what is there", symbol)
                 history.stored = self._store.take_up(symbol, max(minutes[symbol] | history.stored))
+
+    def _write_live(self, stored: Mapping[str, Sequence[Candle]], now: float) -> None:
+        """Store; what Redis did not take may have been corrections of minutes that nothing else would ask for again."""
+        try:
+            self._write(stored)
+        except RedisError:
+            for symbol in stored:
+                self._histories[symbol].verify_at = now
+            raise
 
     def _note_live(self, stored: Mapping[str, Sequence[Candle]]) -> None:
         for symbol, some in stored.items():

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from microservices.candle_feed.history import VERIFY_EVERY_S
 from microservices.candle_feed.service import CandleFeed
+from microservices.candle_feed.store import CandleStore
 from microservices.contracts import candles
 from microservices.contracts.candles import INTERVAL_MS
 from tests.support.candle_world import NEWEST_MS, NOW, Market, World, last
@@ -132,6 +134,24 @@ def test_what_was_corrected_unheard_is_found_in_time(world: World) -> None:
     candle = next(candle for candle in world.stored("AUSDT") if candle.open_ms == corrected)
     assert candle.close == "77"
     assert len(world.market.asked()) <= asked + 2
+
+
+def test_a_correction_that_redis_did_not_take_is_read_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis was away when the stream corrected a stored minute: REST is asked at the next turn, not in its own time."""
+    feed = filled(world, "AUSDT")
+    feed.tick_candles()  # the first reading of what it just filled
+
+    def away(*_: object) -> None:
+        raise RedisConnectionError("away")
+
+    world.market.closes[last(600)[-3]] = "55"
+    world.live.say("AUSDT", world.market.row(last(600)[-3]))
+    with monkeypatch.context() as patch:
+        patch.setattr(CandleStore, "store", away)
+        with pytest.raises(RedisConnectionError):
+            feed.tick_live()
+    feed.tick_candles()
+    assert world.stored("AUSDT")[-3].close == "55"
 
 
 def test_an_answer_never_replaces_what_came_by_stream_meanwhile(world: World) -> None:

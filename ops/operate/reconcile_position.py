@@ -6,13 +6,14 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
 from redis import Redis
+from redis.exceptions import RedisError
 
 from microservices.contracts import claim, control, permit, position
 from microservices.contracts.fields import Unreadable, plain, shown, text
@@ -22,6 +23,7 @@ from ops.operate.common import CANNOT_TELL, DONE, REFUSED, changed, guarded
 
 NAME = "reconcile_position.sh"
 HEARTBEAT_MAX_AGE_S = 3 * position.HEARTBEAT_S
+FUTURE_TOLERANCE_S = 5
 LOOK_EVERY_S = 0.2
 SCAN_COUNT = 5_000
 
@@ -37,8 +39,8 @@ class Line(NamedTuple):
 
     @property
     def differs(self) -> bool:
-        """Whether the two sides do not agree, or cannot be compared."""
-        return bool(self.fault) or (self.ledger or Decimal(0)) != (self.exchange or Decimal(0))
+        """Whether the two sides do not agree; a side without a row is flat."""
+        return (self.ledger or Decimal(0)) != (self.exchange or Decimal(0))
 
 
 class _Context(msgspec.Struct):
@@ -101,6 +103,8 @@ def _not_alive(redis: Redis) -> str:
     age_s = int(redis.time()[0]) - status.last_ts
     if age_s > HEARTBEAT_MAX_AGE_S:
         return f"the brain is not alive: its heartbeat is {age_s} s old, expected at most {HEARTBEAT_MAX_AGE_S}"
+    if age_s < -FUTURE_TOLERANCE_S:
+        return f"whether the brain is alive is unknown: its heartbeat is {-age_s} s in the future"
     return ""
 
 
@@ -148,21 +152,34 @@ def _adopt(redis: Redis, symbol: str, lines: Sequence[Line]) -> int:
     what = symbol or "the whole account"
     redis.set(key, who, ex=control.ADOPT_TTL_S)
     print(f"asked the brain to adopt {what}; waiting up to {control.ADOPT_TTL_S} s", flush=True)
-    deadline_s = time.monotonic() + control.ADOPT_TTL_S + 1
     try:
-        while time.monotonic() < deadline_s:
-            standing = redis.get(key) == who.encode()
-            if _was_adopted(redis, last_id, symbol, who):
+        try:
+            if _is_done(redis, key, who, last_id, symbol):
                 return _adopted(redis, symbol, lines)
-            if not standing:
-                break
-            time.sleep(LOOK_EVERY_S)
-    finally:
-        withdrawn = redis.get(key) == who.encode() and redis.delete(key)
+        finally:
+            withdrawn = redis.get(key) == who.encode() and redis.delete(key)
+    except (RedisError, KeyboardInterrupt):
+        changed(f"asked to adopt {what}: broken off, how it ended is unknown")
+        raise
     how = "the request was withdrawn" if withdrawn else "the request ran out or another took its place"
     changed(f"asked to adopt {what}: not done")
     print(f"{NAME}: not adopted, {how}; the brain's log says why", file=sys.stderr)
     return CANNOT_TELL
+
+
+def _is_done(redis: Redis, key: str, who: str, last_id: str, symbol: str) -> bool:
+    """Wait until the brain has executed the request, or it stands no more."""
+    deadline_s = time.monotonic() + control.ADOPT_TTL_S + 1
+    while time.monotonic() < deadline_s:
+        standing = redis.get(key) == who.encode()
+        events: Any = redis.xrange(permit.EVENTS, min=f"({last_id}")
+        if any(_is_of_request(fields, symbol, who) for _, fields in events):
+            return True
+        if not standing:
+            return False
+        last_id = events[-1][0].decode() if events else last_id
+        time.sleep(LOOK_EVERY_S)
+    return False
 
 
 def _adopted(redis: Redis, symbol: str, before: Sequence[Line]) -> int:
@@ -179,38 +196,41 @@ def _adopted(redis: Redis, symbol: str, before: Sequence[Line]) -> int:
     return DONE
 
 
-def _was_adopted(redis: Redis, last_id: str, symbol: str, who: str) -> bool:
-    """Tell whether the brain has written the event of this very request."""
-    events: Any = redis.xrange(permit.EVENTS, min=f"({last_id}")
-    for _, fields in events:
-        if fields.get(b"reason") != Reason.LEDGER_ADOPTED.value.encode() or fields.get(b"symbol") != symbol.encode():
-            continue
-        try:
-            if msgspec.json.decode(fields.get(b"context", b""), type=_Context).by == who:
-                return True
-        except msgspec.DecodeError:
-            continue
-    return False
+def _is_of_request(fields: Mapping[bytes, bytes], symbol: str, who: str) -> bool:
+    """Tell whether this is the brain's event of this very request."""
+    if fields.get(b"reason") != Reason.LEDGER_ADOPTED.value.encode() or fields.get(b"symbol") != symbol.encode():
+        return False
+    try:
+        return msgspec.json.decode(fields.get(b"context", b""), type=_Context).by == who
+    except msgspec.DecodeError:
+        return False
 
 
 def _show(redis: Redis, lines: Sequence[Line]) -> None:
     account = position.decode_account(redis.hgetall(position.ACCOUNT_KEY))
     adopted = _why_no_baseline(redis).removeprefix("the account was ") or "adopted before"
+    # Only beside a complete answer an absent snapshot is a flat position, and no unknown one.
+    is_whole = account is not None and account.complete
     if account is None:
         print(f"Account: {adopted}; no snapshot of the exchange")
     else:
         age_s = int(redis.time()[0]) - account.ts_ms / 1000
-        print(f"Account: {adopted}; mode {account.mode}, snapshot {max(age_s, 0):.0f} s old")
+        incomplete = "" if is_whole else ", not complete: the brain's log says why"
+        print(f"Account: {adopted}; mode {account.mode}, snapshot {max(age_s, 0):.0f} s old{incomplete}")
+    differing = unknown = 0
     for line in lines:
         if line.fault:
             print(f"❌ {shown(line.symbol)}: {line.fault}")
+            unknown += 1
             continue
-        # Without an account row an absent snapshot is no flat position but an unknown one.
-        exchange = _amount(line.exchange) if account is not None or line.exchange is not None else "unknown"
-        mark = "❌" if line.differs or exchange == "unknown" else "✅"
+        is_unknown = line.exchange is None and not is_whole
+        exchange = "unknown" if is_unknown else _amount(line.exchange)
+        mark = "❌" if line.differs or is_unknown else "✅"
         print(f"{mark} {shown(line.symbol)}: ledger {_amount(line.ledger)}, exchange {exchange}")
-    differing = sum(line.differs for line in lines)
-    print(f"{len(lines)} symbols compared, {differing} differ", flush=True)
+        unknown += is_unknown
+        differing += line.differs and not is_unknown
+    cannot = f", {unknown} cannot be compared" if unknown else ""
+    print(f"{len(lines)} symbols, {differing} differ{cannot}", flush=True)
 
 
 def _line(redis: Redis, symbol: str) -> Line:

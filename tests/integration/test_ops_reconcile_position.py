@@ -1,6 +1,7 @@
 """ops/reconcile_position.sh: shows first, refuses where it must, and has the real brain adopt."""
 
 import subprocess
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from microservices.contracts import claim, control, permit, position
+from microservices.contracts import claim, control, hashes, permit, position
 from microservices.contracts.claim import ClaimState, OpenClaim
+from microservices.contracts.control import Mode
 from microservices.contracts.plan import Action
+from microservices.contracts.position import AccountRow, BrainStatus
 from tests.support.daemon import ROOT, Daemon
 from tests.support.ops import ops
 from tests.support.paper import PaperExchange
@@ -124,6 +127,32 @@ def test_without_a_living_brain_it_refuses(redis_server: RedisServer, redis_clie
         assert f"❌ '{SYMBOL}': ledger 0.5, exchange unknown" in done.stdout
     assert not redis_client.exists(control.adopt_key(SYMBOL), control.ADOPT_ALL_KEY)
     assert not redis_client.exists(permit.EVENTS)
+
+
+def test_a_brain_of_the_future_is_not_believed_to_live(redis_server: RedisServer, redis_client: Redis) -> None:
+    """A heartbeat that a wrong clock wrote is no sign of life, whoever holds the lease."""
+    redis_client.set(position.LEASE_KEY, "x")
+    status = BrainStatus(int(time.time()) + 600, Mode.PAPER, "test", "universe", 1, 900)
+    redis_client.hset(position.STATUS_KEY, mapping=hashes.encode(status))
+    done = ops(SCRIPT, *ADOPT_ONE, port=redis_server.port)
+    assert done.returncode == 2
+    assert "s in the future" in done.stderr
+    assert not redis_client.exists(control.adopt_key(SYMBOL))
+
+
+@pytest.mark.parametrize("complete", [None, False, True])
+def test_only_beside_a_complete_answer_an_absent_snapshot_is_flat(
+    redis_server: RedisServer, redis_client: Redis, *, complete: bool | None
+) -> None:
+    """Without one the exchange's side is unknown, also where our own is 0, and is counted as that."""
+    put_ledger(redis_client, "0")
+    if complete is not None:
+        row = AccountRow(int(time.time() * 1000), Mode.PAPER, "a", complete, True, 0)
+        redis_client.hset(position.ACCOUNT_KEY, mapping=hashes.encode(row))
+    said = ops(SCRIPT, "--all", port=redis_server.port).stdout
+    assert ("exchange 0" in said, "❌" in said) == ((True, False) if complete else (False, True))
+    assert said.splitlines()[-1] == "1 symbols, 0 differ" + ("" if complete else ", 1 cannot be compared")
+    assert ("not complete" in said) is (complete is False)
 
 
 @pytest.mark.parametrize("broken", ["half", "list"])

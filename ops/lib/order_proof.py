@@ -13,7 +13,7 @@ STREAM = "quantum:stream:apply.result"
 TITLE = "Quantum Trader Order Execution Proof"
 NEXT_BLOCK_MS = 2_000
 FOLLOW_BATCH = 100
-NO_ORDER_ID = ("", "none", "null", "0", "false", "nan")
+NO_ORDER_ID = ("", "-", "-1", "0", "0.0", "false", "n/a", "nan", "none", "null", "true", "undefined", "unknown")
 # What the proof shows, in its order, and under which names results in the wild carry it.
 FIELDS = {
     "symbol": ("symbol",),

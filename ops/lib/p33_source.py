@@ -21,7 +21,7 @@ HEARTBEAT_MAX_AGE_S = 30
 JOURNAL_MAX_AGE_S = 660
 """The brain repeats its line every ten minutes: one that is older is of a brain that is gone."""
 LIST_TOLERANCE_S = 5.0
-"""An age is told in whole seconds at the last heartbeat, which is at most a few seconds old."""
+"""Age and heartbeat are told in whole seconds, and not in the same instant."""
 
 UNIVERSE, LAST_OK, ENV, NONE = "universe", "last_ok", "env", "none"
 WORDS = {
@@ -121,7 +121,9 @@ def look(status: Answer, now_s: float, arguments: Namespace) -> Source:
     raw = f"a key of another type ({status.text})" if isinstance(status, Fault) else fields.get("last_ts")
     heartbeat = Heartbeat(f"{STATUS_KEY} last_ts", raw, now_s, HEARTBEAT_MAX_AGE_S)
     service = service_state.look(UNIT, arguments, heartbeat)
-    told = [_by_metrics(service.metrics, now_s)]
+    # The age was told with the heartbeat, and is that old by now.
+    told_s = now_s - heartbeat.age_s if heartbeat.is_young and heartbeat.age_s is not None else now_s
+    told = [_by_metrics(service.metrics, told_s)]
     if service.life is not Life.DEAD:
         told.append(None if arguments.no_unit else by_journal(_journal(), now_s))
     if heartbeat.is_young:
@@ -129,7 +131,7 @@ def look(status: Answer, now_s: float, arguments: Namespace) -> Source:
     return Source(service, fields, tuple(each for each in told if each is not None), now_s)
 
 
-def _by_metrics(metrics: Metrics, now_s: float) -> Told | None:
+def _by_metrics(metrics: Metrics, told_s: float) -> Told | None:
     in_use = [tier for tier in WORDS if metrics.value("p33_allowlist_source", source=tier) == 1]
     if len(in_use) != 1:  # before the first heartbeat none is marked
         return None
@@ -139,7 +141,7 @@ def _by_metrics(metrics: Metrics, now_s: float) -> Told | None:
         f"metrics {metrics.place}",
         in_use[0],
         None if count is None else int(count),
-        now_s - age_s if is_dated and age_s is not None else None,
+        told_s - age_s if is_dated and age_s is not None else None,
     )
 
 

@@ -1,5 +1,6 @@
 """Decision intelligence's buckets and windows as they stand in Redis: are the ones the sums of the others?"""
 
+import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from ops.lib.report import DEGRADED, MISSING, Finding, shown
 BUCKET_PREFIX = "quantum:p35:bucket:"
 COUNTED = ("EXECUTE", "SKIP", "BLOCKED", "ERROR")
 UNKNOWN = "UNKNOWN"
+NO_REASON = "none"
+"""Counted in the buckets, and shown in no top list."""
 WINDOWS = {"1m": 1, "5m": 5, "15m": 15, "1h": 60}
 LONGEST_MINUTES = max(WINDOWS.values())
 TOP_MAX = 50
@@ -106,6 +109,22 @@ def excess(name: str, said: Counted, sums: Counted) -> Iterable[Finding]:
                     f"{key} says {shown(what)} {count}, its buckets add up to {sums.counts[kind][what]}, "
                     "expected no more than that",
                 )
+
+
+def lacking(name: str, said: Counted, sums: Counted) -> tuple[int, str]:
+    """Say how many results a window lacks of those that its buckets count, and which of its keys lacks them.
+
+    A result adds one to each kind at most, so that no key may lack more than came since it was written.
+    """
+    named = {
+        REASONS: {reason: count for reason, count in sums.counts[REASONS].items() if reason != NO_REASON},
+        SYMBOL_REASONS: {
+            pair: count for pair, count in sums.counts[SYMBOL_REASONS].items() if pair.partition(":")[2] != NO_REASON
+        },
+    }
+    due = {kind: sum(heapq.nlargest(TOP_MAX, counts.values())) for kind, counts in named.items()}
+    due[COUNTS] = sums.total
+    return max((due[kind] - said.counts[kind].total(), key) for kind, key in window_keys(name).items())
 
 
 def _pairs(key: str, raw: Answer, expected: str, found: Counted) -> Iterable[tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ops.lib import decision_windows, service_state
 from ops.lib.decision_windows import COUNTED, COUNTS, LONGEST_MINUTES, REASONS, WINDOWS, Counted, count_of
-from ops.lib.redis_cli import Answer, Fault, RedisCli, pairs, redis_time_s
+from ops.lib.redis_cli import Answer, CannotTell, Fault, RedisCli, instead, pairs, redis_time_s
 from ops.lib.report import (
     DEGRADED,
     MISSING,
@@ -83,7 +83,7 @@ def prove(cli: RedisCli, arguments: Namespace) -> Verdict:
     """Look and judge.
 
     Raises:
-        CannotTell: Redis did not answer.
+        CannotTell: Redis did not answer, or does not say what is pending.
     """
     [time] = cli.ask(("TIME",))
     last = int(redis_time_s(time) // 60) + 1
@@ -146,12 +146,14 @@ def _group(groups: Answer) -> tuple[dict[str, str] | None, str]:
         return mine, "" if mine else f"{STREAM} has no group {GROUP}, expected it"
     if isinstance(groups, Fault) and "no such key" in groups.text:
         return None, f"{STREAM} is missing, expected it with the group {GROUP}"
-    return None, f"{STREAM}: {groups.text if isinstance(groups, Fault) else groups!r:.80}, expected a stream"
+    return None, f"{STREAM}: {instead(groups)}, expected a stream"
 
 
 def _is_stuck(cli: RedisCli) -> bool:
     [pending] = cli.ask(("XPENDING", STREAM, GROUP, "IDLE", PENDING_STUCK_MS, "-", "+", 1))
-    return bool(pending) and not isinstance(pending, Fault)
+    if not isinstance(pending, list):
+        raise CannotTell(f"{STREAM}: XPENDING: {instead(pending)}")
+    return bool(pending)
 
 
 def _sums(minute: int, width: int, buckets: dict[int, Counted]) -> Counted:
@@ -159,16 +161,19 @@ def _sums(minute: int, width: int, buckets: dict[int, Counted]) -> Counted:
     return decision_windows.summed(buckets[each] for each in range(minute - width + 1, minute + 1) if each in buckets)
 
 
-def _growth(snapshot_s: float, buckets: dict[int, Counted], windows: dict[str, Counted]) -> int:
-    """Say how many results the buckets count that the windows lack."""
+def _growth(snapshot_s: float, buckets: dict[int, Counted], windows: dict[str, Counted]) -> tuple[int, str]:
+    """Say how many results the buckets count that the windows lack, and which key lacks most."""
     minute = int(snapshot_s // 60)
-    return max(_sums(minute, width, buckets).total - windows[name].total for name, width in WINDOWS.items())
+    count, key = max(
+        decision_windows.lacking(name, windows[name], _sums(minute, width, buckets)) for name, width in WINDOWS.items()
+    )
+    return min(count, GROWTH_LOOKED_AT), key
 
 
 def _came_since(
     cli: RedisCli, snapshot_s: float | None, buckets: dict[int, Counted], windows: dict[str, Counted]
 ) -> int:
-    growth = 0 if snapshot_s is None else min(_growth(snapshot_s, buckets, windows), GROWTH_LOOKED_AT)
+    growth = 0 if snapshot_s is None else _growth(snapshot_s, buckets, windows)[0]
     if snapshot_s is None or growth <= 0:
         return 0
     since_ms = max(0, int((snapshot_s - CAUGHT_UP_S) * 1000))
@@ -208,12 +213,12 @@ def _of_snapshot(seen: Seen) -> Iterable[Finding]:
     minute = int(seen.snapshot_s // 60)
     for name, width in WINDOWS.items():
         yield from decision_windows.excess(name, seen.windows[name], _sums(minute, width, seen.buckets))
-    lacking = min(_growth(seen.snapshot_s, seen.buckets, seen.windows), GROWTH_LOOKED_AT)
+    lacking, key = _growth(seen.snapshot_s, seen.buckets, seen.windows)
     if lacking > seen.came_since and not any(each.findings for each in seen.windows.values()):
         yield Finding(
             DEGRADED,
-            f"the windows lack {lacking} results that their buckets count, and only {seen.came_since} of them came "
-            "since they were written, expected the windows to be the sums of their buckets",
+            f"{key} lacks {lacking} results that its buckets count, and only {seen.came_since} of them came since it "
+            "was written, expected the sums of its buckets",
         )
 
 

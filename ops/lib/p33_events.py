@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ops.lib.redis_cli import CannotTell, Fault, RedisCli, pairs, text
+from ops.lib.redis_cli import CannotTell, RedisCli, instead, pairs, text
 from ops.lib.report import shown
 
 STREAM = "quantum:stream:permit.events"
@@ -68,7 +68,7 @@ def read(cli: RedisCli, now_s: float) -> tuple[Event, ...]:
     """
     [answer] = cli.ask(("XREVRANGE", STREAM, "+", "-", "COUNT", LOOKED_AT))
     if not isinstance(answer, list):
-        raise CannotTell(f"{STREAM}: {answer.text if isinstance(answer, Fault) else answer!r}, expected a stream")
+        raise CannotTell(f"{STREAM}: {instead(answer)}, expected a stream")
     found = []
     for entry in answer:
         entry_id, raw = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 from ops.lib import units
-from ops.lib.redis_cli import Answer, CannotTell, Fault, RedisCli, pairs, redis_time_s, scanned, text
+from ops.lib.redis_cli import Answer, CannotTell, Fault, RedisCli, instead, pairs, redis_time_s, scanned, text
 from ops.lib.report import DEGRADED, FUTURE_TOLERANCE_S, PROVEN, Verdict, epoch, framed, shown
 
 TITLE = "Quantum Trader 3-Permit Gate Infrastructure Audit"
@@ -224,7 +224,7 @@ def _look_at_heartbeats(cli: RedisCli, seen: dict[str, Seen], now_s: float) -> N
 def _look_at_events(cli: RedisCli, seen: dict[str, Seen], now_s: float) -> None:
     [answer] = cli.ask(("XREVRANGE", EVENTS, "+", "-", "COUNT", EVENTS_LOOKED_AT))
     if not isinstance(answer, list):
-        raise CannotTell(f"{EVENTS}: {answer.text if isinstance(answer, Fault) else answer!r}, expected a stream")
+        raise CannotTell(f"{EVENTS}: {instead(answer)}, expected a stream")
     for entry in answer:
         entry_id, fields = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)
         event = pairs(fields)

@@ -109,7 +109,7 @@ def scanned(cli: RedisCli, pattern: str) -> list[bytes]:
     while True:
         [answer] = cli.ask(("SCAN", text(cursor), "MATCH", pattern, "COUNT", SCAN_COUNT))
         if isinstance(answer, Fault) or not isinstance(answer, list) or len(answer) != 2:
-            raise CannotTell(f"SCAN: {answer.text if isinstance(answer, Fault) else answer!r:.80}")
+            raise CannotTell(f"SCAN: {instead(answer)}")
         cursor, keys = answer
         found |= {key: None for key in keys if isinstance(key, bytes)} if isinstance(keys, list) else {}
         if text(cursor) == "0":
@@ -158,6 +158,11 @@ def _array(line: str, at: int) -> tuple[Answer, int]:
         if line[at] == ",":
             at += 1
     return items, at + 1
+
+
+def instead(answer: Answer) -> str:
+    """Say what came in place of what was asked for: Redis's own error as it is, anything else cut short."""
+    return answer.text if isinstance(answer, Fault) else f"{answer!r:.80}"
 
 
 def pairs(answer: Answer) -> dict[str, str]:

@@ -14,7 +14,7 @@ from microservices.contracts.decision import Window
 from microservices.contracts.plan import Decision
 from microservices.decision_intelligence.service import DecisionIntelligence
 from tests.support.http_server import HttpServer
-from tests.support.ops import Proof, proven
+from tests.support.ops import Proof, ops, proven
 from tests.support.ops_worlds import built, counting_service, end_plans, put_unit
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
@@ -83,9 +83,31 @@ def test_results_that_came_since_the_windows_were_written_are_no_contradiction(c
     assert counting.prove().code == 0
 
 
+def test_what_has_no_reason_stands_in_no_top_list(counting: Counting) -> None:
+    """Buckets count `none` for what was executed; the top lists leave it out, and are the sums all the same."""
+    counting.redis.hincrby(counting.bucket(), "reason:none", 50)
+    assert counting.prove().code == 0
+
+
+def test_who_may_not_see_what_is_pending_cannot_tell(counting: Counting) -> None:
+    """A refusal of Redis is no proof that nothing is stuck."""
+    counting.redis.execute_command("ACL", "SETUSER", "looker", "on", ">pw", "~*", "+@all", "-xpending")
+    try:
+        done = ops(SCRIPT, port=counting.port, REDIS_USERNAME="looker", REDIS_PASSWORD="pw")
+    finally:
+        counting.redis.execute_command("ACL", "DELUSER", "looker")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "XPENDING: NOPERM" in done.stderr
+
+
 def forget_a_result(counting: Counting) -> None:
     """Let a bucket count what never came."""
     counting.redis.hincrby(counting.bucket(), "decision:BLOCKED", 50)
+
+
+def miss_reasons(field: str) -> Callable[[Counting], object]:
+    """Let a bucket count a reason that a top list lacks, while the decisions agree."""
+    return lambda counting: counting.redis.hincrby(counting.bucket(), field, 50)
 
 
 def read_and_leave(counting: Counting) -> None:
@@ -149,7 +171,9 @@ WORLDS: dict[str, tuple[Callable[[Counting], object], int, str]] = {
         "says BLOCKED 9, its buckets add up to 2",
     ),
     "top over its buckets": (lambda c: c.redis.zadd(TOP, {"kill_switch": 7}), 2, "says kill_switch 7, its buckets"),
-    "window under its buckets": (forget_a_result, 2, "the windows lack 50 results that their buckets count"),
+    "window under its buckets": (forget_a_result, 2, "lacks 50 results that its buckets count"),
+    "top under its buckets": (miss_reasons("reason:kill_switch"), 2, "reason:top:"),
+    "breakdown under its buckets": (miss_reasons("symbol_reason:BTCUSDT:kill_switch"), 2, "symbol_reason:top:"),
     "old windows": (
         lambda c: c.redis.hset(decision.STATUS_KEY, "snapshot_ts", int(time.time()) - 500),
         2,

@@ -18,17 +18,16 @@ from microservices.contracts import (
     claim,
     control,
     decision,
-    market_state,
     permit,
     plan,
     position,
-    result,
     universe,
 )
 from tests.support.daemon import ROOT
 from tests.support.exchange_info import answer, entry
 from tests.support.http_server import HttpServer
 from tests.support.ops import put_tool
+from tests.support.ops_worlds import beat, counting_service, end_plans, publish_states
 from tests.support.redis_server import RedisServer
 from tests.support.universe_world import World
 
@@ -81,11 +80,7 @@ def fill(redis: Redis) -> None:
         world.started().refresh()
     status: dict[str, type[msgspec.Struct]] = {
         candles.STATUS_KEY: candles.FeedStatus,
-        market_state.STATUS_KEY: market_state.PublisherStatus,
-        position.STATUS_KEY: position.BrainStatus,
         claim.STATUS_KEY: claim.ApplyStatus,
-        decision.STATUS_KEY: decision.P35Status,
-        market_state.key("BTCUSDT"): market_state.MarketStateRow,
     }
     for key, kind in status.items():
         redis.hset(key, mapping=dict.fromkeys(kind.__struct_fields__, str(int(now_s))))
@@ -98,15 +93,19 @@ def fill(redis: Redis) -> None:
     redis.set(control.KILL_SWITCH_KEY, "off")
     redis.set("quantum:reconcile:hold:BTCUSDT", "brain:drift")
     redis.zadd(candles.key("BTCUSDT"), {'{"t":0}': 0})
-    for stream in (permit.EVENTS, result.STREAM, decision.DEAD_LETTER_STREAM, plan.STREAM):
+    for stream in (permit.EVENTS, decision.DEAD_LETTER_STREAM, plan.STREAM):
         redis.xadd(stream, {"plan_id": "p1", "symbol": "BTCUSDT", "reason": "no_allowlist", "allow": "false"})
-    redis.xgroup_create(result.STREAM, "p35_decision_intel", "0")
     redis.xgroup_create(plan.STREAM, plan.GROUP_BRAIN, "0")
-    redis.hset("quantum:p35:decision:counts:5m", mapping={"EXECUTE": 1, "SKIP": 0, "BLOCKED": 0, "ERROR": 0})
-    for window in ("5m", "15m"):
-        redis.zadd(f"quantum:p35:reason:top:{window}", {"no_allowlist": 1})
-        redis.zadd(f"quantum:p35:symbol_reason:top:{window}", {"BTCUSDT:no_allowlist": 1})
+    stay_at_work(redis)
     assert redis.exists(universe.ACTIVE_KEY)
+
+
+def stay_at_work(redis: Redis) -> None:
+    """Write again what the services write every few seconds, for as long as commands are run."""
+    beat(redis)
+    publish_states(redis, ["BTCUSDT"], age_s=0)
+    end_plans(redis)
+    counting_service(redis)
 
 
 def metrics_of_all_services() -> bytes:
@@ -121,6 +120,7 @@ class Machine:
 
     def __init__(self, folder: Path, redis: RedisServer) -> None:
         self.root = folder / "quantum_trader"
+        self.redis = redis
         shutil.copytree(ROOT / "ops", self.root / "ops", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copytree(ROOT / "docs", self.root / "docs")
         tools = folder / "tools"
@@ -137,6 +137,8 @@ class Machine:
         self.environment = {
             "PATH": f"{tools}:{os.environ['PATH']}",
             "REDIS_PORT": str(redis.port),
+            "P33_METRICS_PORT": "0",
+            "P35_METRICS_PORT": "0",
             "GIT_CONFIG_GLOBAL": "/dev/null",
         } | dict.fromkeys(("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"), "op")
         for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "as deployed"]):

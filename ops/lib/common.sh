@@ -229,11 +229,11 @@ judge() {
   return "$code"
 }
 
-# audit WORDS…: notes what an operator changed: one line on standard output and, where there is one, in the system's log
-# (journalctl -t quantum-ops). A log that does not take it stops nothing.
+# audit WORDS…: notes what an operator changed, who also stands behind sudo: one line on standard output and, where there
+# is one, in the system's log (journalctl -t quantum-ops). A log that does not take it stops nothing.
 audit() {
   local line
-  line="$(id -un)@$(uname -n) ${0##*/}: $*"
+  line="${SUDO_USER:-$(id -un)}@$(uname -n) ${0##*/}: $*"
   printf 'audit: %(%Y-%m-%dT%H:%M:%SZ)T %s\n' -1 "$line"
   if command -v logger >/dev/null; then
     timeout 5 logger -t quantum-ops -- "$line" 2>/dev/null || true

@@ -40,6 +40,13 @@ def test_each_word_sets_its_state(
     assert f" to {WORDS[state]} (" in audit
 
 
+def test_the_audit_names_who_stands_behind_sudo(redis_server: RedisServer, redis_client: Redis) -> None:
+    """`root` would be everybody."""
+    redis_client.set(control.KILL_SWITCH_KEY, "off")
+    done = ops(SCRIPT, "full-stop", port=redis_server.port, SUDO_USER="anna")
+    assert "Z anna@" in done.stdout.splitlines()[-1]
+
+
 @pytest.mark.parametrize(("said", "code"), [("yes\n", 0), ("y\n", 1), ("", 1), ("no\n", 1)])
 def test_off_asks_first(said: str, code: int, redis_server: RedisServer, redis_client: Redis) -> None:
     """Only a whole yes; the end of the input is a no."""

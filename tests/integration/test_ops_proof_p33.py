@@ -104,6 +104,14 @@ def test_the_proof_is_complete_in_the_words_that_operators_grep_for(machine: Mac
     assert {each.symbol: each.listed for each in proof.document.symbols} == {"BTCUSDT": True, "ETHUSDT": True}
 
 
+def test_an_age_is_as_old_as_the_heartbeat_that_told_it(machine: Machine) -> None:
+    """Said to be 40 s old 20 s ago: that is the list of a minute ago, the very one in Redis, and no newer one."""
+    publish(machine.redis, age_s=60)
+    beat(machine.redis, age_s=20)
+    assert "✅ Using Universe" in machine.prove().words
+    assert "P3.3 uses a list of" not in machine.prove().words
+
+
 def test_the_source_alone(machine: Machine) -> None:
     """Exit 0, the tier, how many symbols it has, and who told."""
     proof = machine.prove(SOURCE)

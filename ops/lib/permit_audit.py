@@ -18,6 +18,8 @@ PERMIT_MAX_TTL_S = 60
 EVENTS_LOOKED_AT = 2_000
 JUDGED_AT_MOST = 5_000
 LARGEST_NUMBER = 10**15
+ALIVE = ("", units.NOT_INSTALLED, units.ACTIVE, "activating", "reloading")
+"""What systemd says of the unit of a gate that may be idle; empty where the gate has none."""
 MODES = ("testnet", "mainnet", "paper")
 DIGEST = re.compile("[0-9a-f]{64}")
 SAFE_QTY = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
@@ -59,7 +61,12 @@ class Seen:
 
     @property
     def is_idle(self) -> bool:
-        """Whether it lives and has nothing to permit."""
+        """Whether it lives and has nothing to permit; one that systemd has just seen end is not idle but gone."""
+        return self.unit in ALIVE and self.has_beaten
+
+    @property
+    def has_beaten(self) -> bool:
+        """Whether its heartbeat is young."""
         age_s = self.heartbeat_age_s
         return age_s is not None and -FUTURE_TOLERANCE_S <= age_s < HEARTBEAT_MAX_AGE_S
 
@@ -217,7 +224,7 @@ def _look_at_heartbeats(cli: RedisCli, seen: dict[str, Seen], now_s: float) -> N
             continue
         each.heartbeat_age_s = round(now_s - beat_s, 3)
         each.heartbeat_said = f"{each.heartbeat_age_s:.0f}s ago"
-        if not each.is_idle:
+        if not each.has_beaten:
             each.heartbeat_said += f", expected under {HEARTBEAT_MAX_AGE_S}"
 
 
@@ -240,7 +247,8 @@ def _look_at_events(cli: RedisCli, seen: dict[str, Seen], now_s: float) -> None:
 
 def _why_missing(seen: Seen) -> str:
     permits = f"{seen.keys} keys, none of them a valid permit" if seen.keys else "no permit"
-    return f"{permits}; heartbeat {seen.heartbeat_said}"
+    unit = "" if seen.unit in ALIVE else f"; {seen.gate.unit} is {shown(seen.unit)}, expected active"
+    return f"{permits}; heartbeat {seen.heartbeat_said}{unit}"
 
 
 def _gate_facts(seen: Seen) -> dict[str, Any]:
@@ -294,4 +302,6 @@ def _decision_line(decision: dict[str, Any] | None) -> str:
 
 
 def _unit_line(unit: str) -> str:
-    return "not installed here, judged by its heartbeat" if unit == units.NOT_INSTALLED else shown(unit)
+    if unit == units.NOT_INSTALLED:
+        return "not installed here, judged by its heartbeat"
+    return f"{'' if unit in ALIVE else '⚠ '}{shown(unit)}"

@@ -1,5 +1,6 @@
 """ops/permit_audit.sh: which permit sources work, are idle, or are missing, and what only looks like a permit."""
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from microservices.contracts import permit, position
 from microservices.contracts.fields import WrittenFields
 from microservices.contracts.permit import Gate
 from tests.support.ops import ops, ops_json
+from tests.support.ops_worlds import put_unit
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 
@@ -97,6 +99,24 @@ def test_an_idle_gate_is_not_broken(redis_server: RedisServer, redis_client: Red
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("(idle)") == 3
     assert "STATUS: ✅ ALL THREE PERMIT SOURCES ACTIVE" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("state", "code"), [("active", 0), ("activating", 0), ("failed", 2), ("inactive", 2), ("deactivating", 2)]
+)
+def test_a_gate_that_has_just_ended_is_not_idle(
+    redis_server: RedisServer, redis_client: Redis, tmp_path: Path, state: str, code: int
+) -> None:
+    """Its heartbeat is young for a minute, and systemd knows better; permits that stand still count."""
+    beat(redis_client, Gate.P33)
+    put_unit(tmp_path, state)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    document = ops_json(SCRIPT, "--gates", "p33", port=redis_server.port, path=path)
+    assert document["exit"] == code
+    assert all(f"quantum-position-state-brain is {state}" in problem for problem in document["problems"])
+    give(redis_client, Gate.P33)
+    done = ops(SCRIPT, "--gates", "p33", port=redis_server.port, path=path)
+    assert (done.returncode, f"⚠ {state}" in done.stdout) == (0, code == 2)
 
 
 @pytest.mark.parametrize("missing", list(Gate))

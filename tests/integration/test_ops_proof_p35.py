@@ -14,7 +14,7 @@ from microservices.contracts.decision import Window
 from microservices.contracts.plan import Decision
 from microservices.decision_intelligence.service import DecisionIntelligence
 from tests.support.http_server import HttpServer
-from tests.support.ops import Proof, ops, proven
+from tests.support.ops import Proof, ops, proven, told
 from tests.support.ops_worlds import built, counting_service, end_plans, put_unit
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
@@ -190,9 +190,19 @@ def test_anything_less_is_no_proof(counting: Counting, world: str) -> None:
     """Missing and corrupt are 3; behind, stale and contradictory are 2; what was seen is named."""
     spoil, code, words = WORLDS[world]
     spoil(counting)
-    proof = counting.prove("--max-lag", "10")
-    assert proof.code == code, proof.words
-    assert words in proof.words
+    document = told(SCRIPT, "--max-lag", "10", port=counting.port, P35_METRICS_PORT=str(counting.metrics.port))
+    assert (document.exit, document.status) == (code, {2: "DEGRADED", 3: "MISSING"}[code])
+    assert any(words in problem for problem in document.problems), document.problems
+
+
+@pytest.mark.parametrize("world", ["strange decision", "strange bucket", "window under its buckets"])
+def test_a_person_is_told_the_same(counting: Counting, world: str) -> None:
+    """The problems stand below the last line, printable, on lines of their own, and nothing says proven."""
+    spoil, code, words = WORLDS[world]
+    spoil(counting)
+    proof = counting.prove()
+    assert proof.code == code
+    assert words in proof.words.split("❌ NOT PROVEN: ")[1]
     assert COMPLETE not in proof.words
     assert all(line.isprintable() for line in proof.words.splitlines())
 

@@ -76,13 +76,20 @@ class Proof(NamedTuple):
     document: Any
 
 
+def told(script: str, *arguments: str, port: int, path: str | None = None, **environment: str) -> Any:
+    """Run a proof for a program; check its document against its schema and its exit code, and give it."""
+    done = ops(script, *arguments, "--json", port=port, path=path, **environment)
+    assert (done.stdout.count("\n"), done.stderr) == (1, ""), done.stdout + done.stderr
+    document = checked(script, done.stdout)
+    assert document.exit == done.returncode
+    assert bool(document.problems) is bool(document.exit), document
+    assert all(problem.isprintable() for problem in document.problems)
+    return document
+
+
 def proven(script: str, *arguments: str, port: int, path: str | None = None, **environment: str) -> Proof:
     """Run a proof for a person and for a program; check that both say the same, and the document against its schema."""
     read = ops(script, *arguments, port=port, path=path, **environment)
-    parsed = ops(script, *arguments, "--json", port=port, path=path, **environment)
-    assert parsed.stdout.count("\n") == 1, parsed.stdout
-    document = checked(script, parsed.stdout)
-    assert read.stderr == parsed.stderr == ""
-    assert read.returncode == parsed.returncode == document.exit, read.stdout
-    assert bool(document.problems) is bool(document.exit), document
+    document = told(script, *arguments, port=port, path=path, **environment)
+    assert (read.returncode, read.stderr) == (document.exit, ""), read.stdout
     return Proof(read.returncode, read.stdout, document)

@@ -90,7 +90,7 @@ def test_the_proofs_of_services_use_the_contracts_names() -> None:
     assert decision_windows.bucket_key(29_000_000) == decision.bucket_key(29_000_000)
     assert {window.value: window.minutes for window in Window} == decision_windows.WINDOWS
     assert (decision_windows.COUNTED, decision_windows.UNKNOWN) == (decision.COUNTED_DECISIONS, decision.UNKNOWN)
-    assert decision_windows.TOP_MAX == decision.TOP_MAX
+    assert (decision_windows.TOP_MAX, decision_windows.NO_REASON) == (decision.TOP_MAX, decision.NO_REASON)
     assert list(decision_windows.window_keys("5m").values()) == [
         decision.counts_key(Window.M5),
         decision.reasons_key(Window.M5),

@@ -1,8 +1,9 @@
 """How single values stand in Redis: text, decimals, booleans, epochs; and the error for what is none of these."""
 
 import re
-from collections.abc import Iterable, Mapping
-from decimal import Decimal
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from decimal import Decimal, localcontext
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,6 +13,8 @@ _SIGNED = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII)
 _INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _STREAM_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}", re.ASCII)
 _SHOWN_CHARACTERS = 80
+_DIGITS = 100
+"""A permit's quantity has at most 41 digits, any other value 20 before and 20 behind the point: nothing is rounded."""
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -114,6 +117,13 @@ def signed_decimal(value: str, what: str) -> Decimal:
         Unreadable: anything else.
     """
     return Decimal(matching(value, _SIGNED, what))
+
+
+@contextmanager
+def exact() -> Iterator[None]:
+    """Calculate with enough digits that sums, products and floors of quantities and prices are exact."""
+    with localcontext(prec=_DIGITS):
+        yield
 
 
 def integer(value: str, what: str) -> int:

@@ -1,13 +1,13 @@
 """The universe's keys: the tradeable list, its last good copy, what is said of them, and every instrument's rules."""
 
-from decimal import Decimal, localcontext
+from decimal import Decimal
 from typing import Annotated
 
 import msgspec
 
 from microservices.contracts import hashes
 from microservices.contracts.control import Mode
-from microservices.contracts.fields import RawHash, Unreadable, from_json, shown, unsigned_decimal
+from microservices.contracts.fields import RawHash, Unreadable, exact, from_json, shown, unsigned_decimal
 
 ACTIVE_KEY = "quantum:cfg:universe:active"
 LAST_OK_KEY = "quantum:cfg:universe:last_ok"
@@ -19,9 +19,6 @@ STATUS_TRADING = "TRADING"
 FILTERS = {"contractType": CONTRACT_TYPE, "status": STATUS_TRADING}
 MAX_AGE_S = 300
 """How old a list may be for a reader that sets no limit of its own."""
-
-_DIGITS = 60
-"""A decimal has at most 20 digits before and 20 behind the point: nothing is ever rounded here."""
 
 _Epoch = Annotated[int, msgspec.Meta(ge=0, le=99_999_999_999)]
 """Epoch seconds; a larger number is no time, and the largest could not even be compared with one."""
@@ -71,10 +68,14 @@ class Instrument(msgspec.Struct, frozen=True):
 
     def floored(self, quantity: Decimal) -> Decimal:
         """Cut a quantity down to what may be ordered: a multiple of the step, 0 where that is below the minimum."""
-        step = Decimal(self.step_size)
-        with localcontext(prec=_DIGITS):
-            cut = quantity // step * step
+        cut = floor_to_step(quantity, Decimal(self.step_size))
         return cut if cut >= Decimal(self.min_qty) else Decimal(0)
+
+
+def floor_to_step(quantity: Decimal, step: Decimal) -> Decimal:
+    """Cut a quantity that is not negative down to a multiple of the step, exactly."""
+    with exact():
+        return quantity // step * step
 
 
 def encode_document(document: UniverseDocument) -> bytes:

@@ -6,14 +6,14 @@
 from decimal import Decimal
 from typing import Any
 
-from microservices.contracts.fields import Unreadable, plain, stream_id
+from microservices.contracts.fields import Unreadable, exact, plain, stream_id
 from microservices.contracts.plan import Plan, Side
 from microservices.contracts.reason import Reason
 from microservices.contracts.universe_reader import FUTURE_TOLERANCE_S, Tier
 from microservices.position_state_brain import ledger
 from microservices.position_state_brain.facts import Facts, Limits, readable
 from microservices.position_state_brain.ledger import Agreement
-from microservices.position_state_brain.quantity import Quantity, close_quantity, exact, open_quantity, rules_of
+from microservices.position_state_brain.quantity import Quantity, close_quantity, open_quantity, rules_of
 from microservices.position_state_brain.snapshot import SymbolPosition
 from microservices.position_state_brain.verdict import Deny, Wait
 

@@ -5,11 +5,10 @@ from enum import Enum, StrEnum
 
 import msgspec
 
-from microservices.contracts.fields import Unreadable, stream_id
+from microservices.contracts.fields import Unreadable, exact, stream_id
 from microservices.contracts.plan import Side
 from microservices.contracts.position import LedgerRow, side_of
 from microservices.contracts.result import Result
-from microservices.position_state_brain.quantity import exact
 
 NOTHING_HELD = LedgerRow(Decimal(0))
 SETTLE_MS = 2_000

@@ -1,16 +1,12 @@
 """How much may be ordered: in Decimal, floored to the instrument's market step, never above the position."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from decimal import Decimal, localcontext
+from decimal import Decimal
 
 import msgspec
 
+from microservices.contracts.fields import exact
 from microservices.contracts.plan import Action
-from microservices.contracts.universe import Instrument
-
-_DIGITS = 60
-"""A quantity has at most 30 digits before and 20 behind the point: nothing is ever rounded here."""
+from microservices.contracts.universe import Instrument, floor_to_step
 
 
 class MarketRules(msgspec.Struct, frozen=True):
@@ -37,19 +33,6 @@ def rules_of(instrument: Instrument) -> MarketRules:
         Decimal(instrument.max_qty),
         Decimal(instrument.min_notional),
     )
-
-
-@contextmanager
-def exact() -> Iterator[None]:
-    """Calculate with enough digits that sums, products and floors of quantities are exact."""
-    with localcontext(prec=_DIGITS):
-        yield
-
-
-def floor_to_step(quantity: Decimal, step: Decimal) -> Decimal:
-    """Cut a quantity above 0 down to a multiple of the step."""
-    with exact():
-        return quantity // step * step
 
 
 def open_quantity(wanted: Decimal, rules: MarketRules) -> Quantity:

@@ -238,6 +238,7 @@ def test_every_reason_is_a_code_and_has_its_line() -> None:
             "1",
             "12345678901234567890.1234567890123456789",
         ),
+        ("9" * 41, "0.00000000000000000001", "1", "9" * 41),
     ],
 )
 def test_a_quantity_is_floored_to_the_step(quantity: str, step: str, min_qty: str, floored: str) -> None:

@@ -6,15 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from microservices.contracts.fields import exact
 from microservices.contracts.plan import Action
-from microservices.position_state_brain.quantity import (
-    MarketRules,
-    close_quantity,
-    exact,
-    floor_to_step,
-    open_quantity,
-    rules_of,
-)
+from microservices.position_state_brain.quantity import MarketRules, close_quantity, open_quantity, rules_of
 from tests.support.brain import INSTRUMENT
 
 D = Decimal
@@ -64,12 +58,6 @@ def test_more_than_the_maximum_is_cut_and_said() -> None:
 def test_rules_are_read_from_the_instruments_text() -> None:
     """Decimals from text, never by way of a float."""
     assert rules_of(INSTRUMENT) == RULES
-
-
-def test_the_largest_quantity_on_the_smallest_step_is_still_exact() -> None:
-    """Thirty digits are more than Decimal's default precision holds."""
-    huge = D("999999999999999.999999999999999")
-    assert floor_to_step(huge, D("0.000000000000001")) == huge
 
 
 amounts = st.decimals(min_value="0.000000001", max_value="999999999", places=9, allow_nan=False, allow_infinity=False)

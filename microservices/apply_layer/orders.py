@@ -123,10 +123,11 @@ class OrderWorker:
         job.ending = ended(Reason.ORDER_NOT_PLACED)  # what it ends in until the order may have been sent
         if job.side is None:
             return
-        job.quantity = self._instruments.floored(job.symbol, job.quantity)
-        if not job.quantity:
-            self._closer.end_job(job, ended(Reason.DUST_POSITION if job.is_exit else Reason.BELOW_MINIMUM))
+        cut = self._instruments.floored(job.symbol, job.quantity)
+        if not cut and not job.is_exit:
+            self._closer.end_job(job, ended(Reason.BELOW_MINIMUM))
             return
+        job.quantity = cut or job.quantity  # rules that leave nothing of an exit may be wrong: the exchange decides
         outcome = self._send(job, job.side)
         if isinstance(outcome, Unknown):
             logger.warning(

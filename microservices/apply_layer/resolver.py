@@ -11,6 +11,7 @@ from microservices.apply_layer.endings import Ending
 from microservices.apply_layer.jobs import Job
 from microservices.apply_layer.outcome import Inquiry, Unknown
 from microservices.exchange import (
+    LIMIT_PAUSE_MAX_S,
     BackoffLevel,
     BackoffUnreadable,
     ExchangeError,
@@ -61,7 +62,7 @@ class Resolver:
         client: the exchange.
         closer: writes results.
         backoff: order queries wait for a ban's end; what cannot be read may be one. A 429 to anybody else does not hold
-            them up, one to a query of ours does.
+            them up, one to a query of ours does, for a minute at most.
         clock: monotonic time for the pauses.
     """
 
@@ -136,7 +137,7 @@ class Resolver:
             raise
         except ExchangeError as error:
             if isinstance(error, Throttled):
-                self._throttled_until_s = self._clock.monotonic() + error.retry_after_s
+                self._throttled_until_s = self._clock.monotonic() + min(error.retry_after_s, LIMIT_PAUSE_MAX_S)
             if isinstance(error, Rejected) and error.code == codes.NO_SUCH_ORDER:
                 outcome = case.inquiry.absent(asked_at_ms)
                 decisive_s = self._clock.monotonic() + (case.inquiry.decisive_at_ms() - asked_at_ms) / 1000

@@ -1,7 +1,13 @@
 """Binance USDⓈ-M Futures: public and signed calls, streams, errors as types, and the back-off all services share."""
 
 from microservices.exchange import codes
-from microservices.exchange.backoff import WEIGHT_LIMIT_PER_MIN, BackoffLevel, BackoffUnreadable, SharedBackoff
+from microservices.exchange.backoff import (
+    LIMIT_PAUSE_MAX_S,
+    WEIGHT_LIMIT_PER_MIN,
+    BackoffLevel,
+    BackoffUnreadable,
+    SharedBackoff,
+)
 from microservices.exchange.errors import (
     BadAnswer,
     ExchangeError,
@@ -41,6 +47,7 @@ from microservices.exchange.streams import (
 
 __all__ = [
     "CONNECTION_LIVES_S",
+    "LIMIT_PAUSE_MAX_S",
     "ORDER_RECV_WINDOW_MS",
     "STREAMS_MAX",
     "WEIGHT_LIMIT_PER_MIN",

@@ -19,6 +19,9 @@ from microservices.runtime import Away, LuaScript, is_wrong_type
 # https://developers.binance.com/docs/derivatives/usds-margined-futures/general-info and `rateLimits` of exchangeInfo.
 WEIGHT_LIMIT_PER_MIN = 2_400
 WEIGHT_SHARE = 0.8
+LIMIT_PAUSE_MAX_S = 60.0
+"""The longest interval of the exchange's limits (`rateLimits` of exchangeInfo: 10 s and 1 min): an answer that asks for
+more must not keep exits, or what became of them, waiting for days. A ban (418) has a field of its own."""
 
 _log = logging.getLogger(__name__)
 
@@ -68,10 +71,13 @@ class SharedBackoff:
     def note_order_throttled(self, throttled: Throttled) -> None:
         """Raise `orders_until_ms` by the answer that an order itself was given: the next ones would be refused too.
 
+        A minute at most.
+
         Raises:
             redis.exceptions.RedisError: Redis did not take it.
         """
-        self._raise("orders_until_ms", f"+{int(throttled.retry_after_s * 1000)}")
+        pause_s = min(throttled.retry_after_s, LIMIT_PAUSE_MAX_S)
+        self._raise("orders_until_ms", f"+{int(pause_s * 1000)}")
 
     def note_weight(self, used: int, limit: int = WEIGHT_LIMIT_PER_MIN) -> None:
         """Raise `weight_until_ms` to the next full minute where more than 80 % of the weight is used.

@@ -62,6 +62,16 @@ def test_a_refused_order_holds_up_orders_and_nobody_else(redis_client: Redis) ->
     assert held == {level: level is BackoffLevel.NEW_ORDERS for level in BackoffLevel}
 
 
+def test_no_single_answer_holds_up_orders_for_more_than_a_minute(redis_client: Redis) -> None:
+    """I-43: a 429 that asks for days would keep every exit from going out; what stands is not shortened by it."""
+    backoff = SharedBackoff(redis_client, KEY, "apply")
+    backoff.note_order_throttled(throttled(429, 259_200))
+    until_ms = int(redis_client.hget(KEY, "orders_until_ms") or 0)
+    assert 0 < until_ms - redis_ms(redis_client) <= 60_000
+    backoff.note_order_throttled(throttled(429, 1))
+    assert redis_client.hget(KEY, "orders_until_ms") == str(until_ms).encode()
+
+
 def test_used_weight_holds_up_market_data_until_the_next_minute(redis_client: Redis) -> None:
     """Over 80 % of 2,400 the candle feed and the universe wait for the next minute, and nobody else does."""
     backoff = SharedBackoff(redis_client, KEY, "feed")

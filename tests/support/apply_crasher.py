@@ -90,8 +90,8 @@ ON_DISK = frozenset({"write sent", "write end", "fdatasync", "fsync", "ftruncate
 
 
 def _command(_redis: object, command: str, *_: object) -> str:
-    """Name a command; a script is named by itself."""
-    return "" if command.startswith("EVAL") else command
+    """Name a command by its first word; a script is named by itself."""
+    return "" if command.startswith("EVAL") else command.split()[0]
 
 
 def _of_pipeline(pipeline: Any) -> str:

@@ -2,10 +2,8 @@
 
 import json
 import math
-import time
 from collections.abc import Iterator
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -94,17 +92,16 @@ def test_opens_never_overtake_exits(redis_client: Redis, paper: PaperExchange, t
 
 def test_an_exit_has_a_worker_while_opens_hang(redis_client: Redis, paper: PaperExchange, tmp_path: Path) -> None:
     """Opens leave the last worker to an exit."""
-    desk = Desk(redis_client, paper, tmp_path, APPLY_WORKERS="3", APPLY_ORDER_TIMEOUT_MS="3000")
+    desk = Desk(redis_client, paper, tmp_path, APPLY_WORKERS="3")
     desk.hold("DOTUSDT", "10")
     opens = (SOL, "LTCUSDT", "BCHUSDT")
     for symbol in opens:
-        desk.paper.fault({"fault": "latency", "seconds": 1.0, "method": "POST", "path": ORDER_PATH, "symbol": symbol})
+        desk.paper.fault({"fault": "latency", "seconds": 3.0, "method": "POST", "path": ORDER_PATH, "symbol": symbol})
     with desk.running():
         opening = [desk.open(symbol, "4", price="10") for symbol in opens]
         wait_until(lambda: desk.redis.hlen("quantum:apply:open") == 2, what="two opens on their way")
-        began = time.monotonic()
         assert desk.world.await_result(desk.exit("DOTUSDT", "10")).executed
-        assert time.monotonic() - began < 0.5
+        assert [desk.world.results_of(entry_id) for entry_id in opening] == [[], [], []]
         for entry_id in opening:
             assert desk.world.await_result(entry_id).executed
 
@@ -122,19 +119,3 @@ def test_one_symbols_orders_go_one_after_the_other(desk: Desk) -> None:
         one, two = desk.posts()
         assert int(two["time_ms"]) - int(one["time_ms"]) >= 350
         assert desk.paper.position(SOL) == 0
-
-
-def test_a_plan_is_through_in_tens_of_milliseconds(desk: Desk) -> None:
-    """From the permit to the result of a filled order, over the whole way."""
-    desk.hold(SOL, "30")
-    took_ms = []
-    with desk.running():
-        for _ in range(15):
-            entry_id = desk.world.add(symbol=SOL)
-            began = time.perf_counter()
-            desk.world.permit(entry_id, safe_qty="1")
-            wait_until(partial(desk.world.results_of, entry_id), every_s=0.001)
-            took_ms.append((time.perf_counter() - began) * 1000)
-        assert sorted(took_ms)[len(took_ms) // 2] < 80, took_ms
-        assert desk.paper.position(SOL) == Decimal(15)
-        desk.world.assert_settled(15)

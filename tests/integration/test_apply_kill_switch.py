@@ -82,7 +82,7 @@ def stopped_while_waiting_for_its_permit(desk: Desk) -> str:
 
 def stopped_behind(desk: Desk, symbol: str) -> str:
     """An order of this symbol is on its way when it is pressed."""
-    desk.paper.fault({"fault": "latency", "seconds": 1.0, "method": "POST", "path": ORDER_PATH, "times": 1})
+    desk.paper.fault({"fault": "latency", "seconds": 3.0, "method": "POST", "path": ORDER_PATH, "times": 1})
     desk.exit(symbol)
     wait_until(lambda: desk.posts(symbol))
     entry_id = desk.exit()
@@ -156,7 +156,7 @@ def test_a_recovered_claim_that_queues_for_a_worker_is_not_sent(desk: Desk) -> N
     first, second = Left(desk, symbol=LTC, age_s=2), Left(desk, symbol=SOL, age_s=1)
     for left in (first, second):
         left.claim(ClaimState.CLAIMED)
-    desk.paper.fault({"fault": "latency", "seconds": 1.0, "method": "POST", "path": ORDER_PATH, "times": 1})
+    desk.paper.fault({"fault": "latency", "seconds": 3.0, "method": "POST", "path": ORDER_PATH, "times": 1})
     with desk.running():
         wait_until(desk.posts)
         stop(desk)

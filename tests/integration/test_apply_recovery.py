@@ -378,8 +378,8 @@ def test_a_stolen_lease_stops_everything_until_it_is_ours_again(desk: Desk) -> N
         assert desk.world.results() == []
         assert desk.posts() == []
         desk.redis.delete(claim.LEASE_KEY)
-        assert desk.world.await_result(entry_id, 12).executed
-        assert desk.world.await_result(skipped, 12).error == "plan_skip"
+        assert desk.world.await_result(entry_id).executed
+        assert desk.world.await_result(skipped).error == "plan_skip"
         desk.world.assert_settled(2)
 
 

@@ -91,7 +91,7 @@ ON_DISK = frozenset({"write sent", "write end", "fdatasync", "fsync", "ftruncate
 
 def _command(_redis: object, command: str, *_: object) -> str:
     """Name a command by its first word; a script is named by itself."""
-    return "" if command.startswith("EVAL") else command.split()[0]
+    return "" if command.startswith("EVAL") else command.split(maxsplit=1)[0]
 
 
 def _of_pipeline(pipeline: Any) -> str:

@@ -151,7 +151,7 @@ class World:
         """Read the results of one plan entry."""
         return [end for end in self.results() if end.plan_entry_id == entry_id]
 
-    def await_result(self, entry_id: str, timeout_s: float = 10.0) -> Result:
+    def await_result(self, entry_id: str, timeout_s: float = 30.0) -> Result:
         """Wait for the first result of a plan entry."""
         return wait_until(lambda: self.results_of(entry_id), timeout_s, what=f"a result of {entry_id}")[0]
 
@@ -174,8 +174,12 @@ class World:
 
 
 def settings_for(paper: PaperExchange, directory: Path, **variables: str) -> Settings:
-    """Give the settings of an apply layer in paper mode over a paper exchange, with p33 as the only gate."""
+    """Give the settings of an apply layer in paper mode over a paper exchange, with p33 as the only gate.
+
+    Permits are waited for so long that none is missed however slow the machine is.
+    """
     own = {"STATE_DIRECTORY": str(directory), "APPLY_MODE": "paper", "APPLY_GATES_OPEN": "p33"}
+    own |= {"APPLY_PERMIT_WAIT_MS": "60000", "APPLY_EXIT_WAIT_MS": "60000"}
     return load_settings(Settings, paper.environment() | own | variables)
 
 

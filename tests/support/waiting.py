@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(predicate: Callable[[], T], timeout_s: float = 5.0, *, what: str = "", every_s: float = 0.01) -> T:
+def wait_until(predicate: Callable[[], T], timeout_s: float = 20.0, *, what: str = "", every_s: float = 0.01) -> T:
     """Return the first truthy value of `predicate`, asked every `every_s` seconds.
 
     Raises:

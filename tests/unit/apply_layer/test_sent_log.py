@@ -196,6 +196,20 @@ def test_old_ended_orders_are_dropped_and_open_ones_never(tmp_path: Path) -> Non
     assert sorted(path.name for path in tmp_path.iterdir()) == [FILE_NAME]
 
 
+def test_the_file_is_not_written_anew_for_a_few_old_lines(tmp_path: Path) -> None:
+    """Orders wait meanwhile: of a log with an order a second something is old every minute."""
+    log = opened(tmp_path)
+    for number in range(11):
+        log.append(order(f"p{number}", number))
+        log.end(msgspec.structs.replace(END, plan_id=f"p{number}"))
+    before = (tmp_path / FILE_NAME).read_bytes()
+    assert log.drop_ended_before(1) == 0
+    assert (tmp_path / FILE_NAME).read_bytes() == before
+    assert log.find("p0") is not None
+    assert log.drop_ended_before(2) == 2
+    assert log.find("p0") is None
+
+
 def test_ends_come_newest_first_whenever_their_orders_were_sent(tmp_path: Path) -> None:
     """A rollback loses the newest results, and an order that was asked for for an hour may have one of them."""
     log = opened(tmp_path)
@@ -208,6 +222,10 @@ def test_ends_come_newest_first_whenever_their_orders_were_sent(tmp_path: Path) 
 
 
 def test_only_the_owner_may_read_it(tmp_path: Path) -> None:
-    """It says what is traded."""
-    opened(tmp_path)
+    """It says what is traded; also after it was written anew."""
+    log = opened(tmp_path)
+    assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600
+    log.append(ORDER)
+    log.end(END)
+    assert log.drop_ended_before(ORDER.sent_at_ms + 1) == 1
     assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600

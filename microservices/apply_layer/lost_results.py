@@ -57,7 +57,7 @@ class LostResults:
         while chunk := list(islice(ends, CHUNK)):
             lost = [end for end in self._missing(chunk) if stream_id(end.result_id, "result id") > after]
             for end in lost:
-                self._rewrite(end)
+                self.rewrite_one(end)
             if not lost:
                 return
 
@@ -67,7 +67,13 @@ class LostResults:
             pipeline.xrange(result.STREAM, end.result_id, end.result_id)
         return [end for end, found in zip(chunk, pipeline.execute(), strict=True) if not found]
 
-    def _rewrite(self, end: OrderEnd) -> None:
+    def rewrite_one(self, end: OrderEnd) -> None:
+        """Write one result again, unless its claim is done.
+
+        Raises:
+            redis.exceptions.RedisError: Redis is away; it can be called again.
+            Away: the lease is not ours.
+        """
         try:
             written = result.decode(end.fields, f"the lost result of plan {end.plan_id}")
         except Unreadable as fault:

@@ -182,8 +182,13 @@ class Recovery:
         lines: dict[Any, Any] = self._redis.hgetall(claim.OPEN_KEY)
         for name, raw in lines.items():
             plan_id = name.decode("utf-8", "replace")
-            if self._register.job(plan_id) is None and self._sent_log.find(plan_id) is None:
+            logged = self._sent_log.find(plan_id)
+            if self._register.job(plan_id) is not None:
+                continue
+            if logged is None:
                 self._take_up(plan_id, raw)
+            elif logged.end is not None:
+                self._end_again(logged.end)
 
     def _list_unlisted(self) -> None:
         """Name claims among the open ones that were found to be missing there, taken for sent until they are read."""
@@ -217,6 +222,16 @@ class Recovery:
             logger.warning("Plan %s was claimed and not sent: it goes on if it may", plan_id)
             self._register.begin(job)
             self._register.queue(job)
+
+    def _end_again(self, end: OrderEnd) -> None:
+        """End a claim that is open although its order has ended: it would keep its symbol closed for ever.
+
+        Redis is older than the result then, so that nobody has counted it. Without a claim only the open line is left.
+        """
+        if self._redis.exists(claim.key(end.plan_id)):
+            self._lost_results.rewrite_one(end)
+        else:
+            self._redis.hdel(claim.OPEN_KEY, end.plan_id)
 
     def _claim(self, plan_id: str) -> Claim | None:
         pipeline = self._redis.pipeline(transaction=False)

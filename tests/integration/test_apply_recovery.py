@@ -5,6 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from redis import Redis
 
@@ -252,6 +253,31 @@ def test_a_result_that_was_trimmed_away_is_not_written_again(
     with desk.running():
         wait_until(lambda: desk.world.pending() == 0, what="the entry to be acked")
         assert desk.world.results() == []
+
+
+@pytest.mark.parametrize("has_claim", [True, False])
+def test_an_open_claim_of_an_order_that_ended_is_ended(
+    redis_client: Redis, paper: PaperExchange, tmp_path: Path, has_claim: bool
+) -> None:
+    """Rolled back by longer than the streams are kept, or its claim deleted: its symbol would stay closed for ever."""
+    desk = Desk(redis_client, paper, tmp_path, APPLY_STREAM_KEEP_H="1")
+    desk.hold(SOL, "2")
+    with desk.running():
+        first = desk.world.await_result(desk.exit())
+        wait_until(lambda: len(desk.log_lines()) == 2)
+    left = Left(desk, plan_id="ended-long-ago", age_s=0)
+    left.claim(ClaimState.SENT)
+    if not has_claim:
+        desk.redis.delete(claim.key(left.plan_id))
+    ended = result.encode(msgspec.structs.replace(first, plan_id=left.plan_id, plan_entry_id=left.entry_id))
+    old_id = f"{redis_ms(desk.redis) - 2 * 3_600_000}-0"
+    left.line().end(OrderEnd(plan_id=left.plan_id, result_id=old_id, fields=ended))
+    asked = len(desk.posts())
+    with desk.running():
+        wait_until(lambda: desk.world.pending() == 0)
+        desk.await_no_claims()
+        assert [end.plan_id for end in desk.world.results()] == [first.plan_id, left.plan_id][: 1 + has_claim]
+        assert len(desk.posts()) == asked
 
 
 def test_a_lost_result_that_cannot_be_read_does_not_stop_the_others(

@@ -10,7 +10,7 @@ from microservices.apply_layer import metrics
 from microservices.apply_layer.scripts import Done, LeaseLost, Scripts
 from microservices.apply_layer.sent_log import OrderEnd, SentLog
 from microservices.contracts import claim, hashes, position, result
-from microservices.contracts.fields import Unreadable, stream_id, text
+from microservices.contracts.fields import Unreadable, integer, stream_id, text
 from microservices.contracts.position import Baseline
 from microservices.runtime import Away, is_wrong_type, redis_ms
 
@@ -18,9 +18,6 @@ logger = logging.getLogger(__name__)
 
 CHUNK = 100
 LOG_KEPT_H = 48
-ADOPTION_LAG_MS = 2_000
-"""An adopted position shows every fill that is this much older than its snapshot."""
-
 StreamId = tuple[int, int]
 
 
@@ -52,10 +49,12 @@ class LostResults:
             redis.exceptions.RedisError: Redis is away; it can be called again.
             Away: the lease is not ours.
         """
-        after = max((redis_ms(self._redis) - self._keep_ms, 0), self._ledger_cursor(), self._adopted())
+        after = max((redis_ms(self._redis) - self._keep_ms, 0), self._ledger_cursor())
+        adopted = self._baseline()
         ends = (end for end in self._sent_log.ended_newest_first() if end.result_id and end.fields)
         while chunk := list(islice(ends, CHUNK)):
-            lost = [end for end in self._missing(chunk) if stream_id(end.result_id, "result id") > after]
+            missing = [end for end in self._missing(chunk) if stream_id(end.result_id, "result id") > after]
+            lost = [end for end in missing if adopted is None or not _is_in(adopted, end)]
             for end in lost:
                 self.rewrite_one(end)
             if not lost:
@@ -93,20 +92,28 @@ class LostResults:
             raw = self._redis.get(position.LEDGER_CURSOR_KEY)
             return (0, 0) if raw is None else stream_id(text(raw, "cursor"), position.LEDGER_CURSOR_KEY)
         except (Unreadable, ResponseError) as fault:
-            return _unread(fault, position.LEDGER_CURSOR_KEY)
+            _say_unread(fault, position.LEDGER_CURSOR_KEY)
+            return (0, 0)
 
-    def _adopted(self) -> StreamId:
-        """Tell up to when fills are in the position that was adopted; what cannot be read says nothing."""
+    def _baseline(self) -> Baseline | None:
+        """Tell from what the account was adopted; what cannot be read says nothing."""
         try:
             raw = self._redis.hgetall(position.BASELINE_KEY)
-            adopted = hashes.decode_or_absent(raw, Baseline, position.BASELINE_KEY)
-            return (0, 0) if adopted is None else (adopted.snapshot_ts_ms - ADOPTION_LAG_MS, 0)
+            return hashes.decode_or_absent(raw, Baseline, position.BASELINE_KEY)
         except (Unreadable, ResponseError) as fault:
-            return _unread(fault, position.BASELINE_KEY)
+            _say_unread(fault, position.BASELINE_KEY)
+            return None
 
 
-def _unread(fault: Exception, key: str) -> StreamId:
+def _is_in(adopted: Baseline, end: OrderEnd) -> bool:
+    """Tell whether an adopted position has an order's fill; one that does not say when it ended is never in it."""
+    try:
+        return adopted.includes(end.fields.get("plan_entry_id", ""), integer(end.fields.get("timestamp", ""), "end"))
+    except Unreadable:
+        return False
+
+
+def _say_unread(fault: Exception, key: str) -> None:
     if isinstance(fault, ResponseError) and not is_wrong_type(fault):
         raise fault
     logger.error("%s: %s", key, fault)
-    return (0, 0)

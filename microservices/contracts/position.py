@@ -8,7 +8,7 @@ import msgspec
 
 from microservices.contracts import hashes
 from microservices.contracts.control import Mode
-from microservices.contracts.fields import RawHash, Unreadable
+from microservices.contracts.fields import RawHash, Unreadable, stream_id
 from microservices.contracts.plan import Action
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -21,6 +21,8 @@ STATUS_KEY = "quantum:position:status"
 SNAPSHOT_TTL_S = 60
 VERDICT_TTL_S = 24 * 3600
 HEARTBEAT_S = 10
+SETTLE_MS = 2_000
+"""A snapshot counts only if it was requested this long after the last execution: the account lags its fills."""
 
 
 class PositionSide(StrEnum):
@@ -73,8 +75,27 @@ class Baseline(msgspec.Struct, frozen=True):
     adopted_at_ms: int
     by: str
     snapshot_ts_ms: int
+    """When the adopted position was asked for."""
     positions: int
     result_id: str
+
+    def includes(self, plan_entry_id: str, ended_s: int) -> bool:
+        """Tell whether a fill is in the position that was adopted: it ended well before.
+
+        The executor writes no such result again that Redis has lost, and the ledger adds none that it wrote again
+        before it knew of the adoption: asked by both, so that each fill counts once. The time of its end is of the
+        executor's clock, which may lag behind Redis's: a plan that entered its stream after the adoption is in no case
+        in it.
+
+        Args:
+            plan_entry_id: the plan's entry.
+            ended_s: the result's timestamp, in whole seconds, rounded down.
+
+        Raises:
+            Unreadable: the entry id is none.
+        """
+        planned_ms = stream_id(plan_entry_id, "plan entry id")[0]
+        return planned_ms < self.snapshot_ts_ms and (ended_s + 1) * 1_000 + SETTLE_MS <= self.snapshot_ts_ms
 
 
 class InflightMark(msgspec.Struct, frozen=True):

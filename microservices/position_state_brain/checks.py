@@ -6,6 +6,7 @@
 from decimal import Decimal
 from typing import Any
 
+from microservices.contracts import position
 from microservices.contracts.fields import Unreadable, exact, plain, stream_id
 from microservices.contracts.plan import Plan, Side
 from microservices.contracts.reason import Reason
@@ -59,7 +60,7 @@ class Case:
         An execution in the future says that the clock was set back, not when the fill was; it does not keep a position
         from being closed. Opens are kept back by the cooldown.
         """
-        settled_ms = self.ledger.last_exec_ts_ms + ledger.SETTLE_MS
+        settled_ms = self.ledger.last_exec_ts_ms + position.SETTLE_MS
         if not self.has_executed or self.ledger.last_exec_ts_ms > self.facts.now_ms + FUTURE_MS:
             return 0
         return settled_ms

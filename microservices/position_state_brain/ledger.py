@@ -5,15 +5,13 @@ from enum import Enum, StrEnum
 
 import msgspec
 
+from microservices.contracts import position
 from microservices.contracts.fields import Unreadable, exact, stream_id
 from microservices.contracts.plan import Side
 from microservices.contracts.position import LedgerRow, side_of
 from microservices.contracts.result import Result
 
 NOTHING_HELD = LedgerRow(Decimal(0))
-SETTLE_MS = 2_000
-"""A snapshot counts only if it was requested this long after the last execution: the account lags its fills."""
-
 FLAT_ANSWERS_NEEDED = 2
 
 
@@ -90,24 +88,6 @@ class Settlement(msgspec.Struct, frozen=True):
     has_unread_result: bool
     flat_answers: int
     """In how many complete, settled answers in a row the position was flat, this one included."""
-
-
-def is_in_baseline(fill: Result, snapshot_ts_ms: int) -> bool:
-    """Tell whether a fill is in the position that the account was adopted from: it ended well before.
-
-    An executor that finds a result lost in Redis writes it again, with the time of its end: after everything in Redis
-    was lost and the account was adopted anew, the fill would count twice. That time is of the executor's clock, which
-    may lag behind Redis's: a plan that entered its stream after the adoption is in no case in it.
-
-    Args:
-        fill: the result; its timestamp is in whole seconds, rounded down.
-        snapshot_ts_ms: when the adopted position was asked for, on Redis's clock.
-
-    Raises:
-        Unreadable: the result does not say which entry it ends.
-    """
-    planned_ms = _numbers(fill.plan_entry_id)[0]
-    return planned_ms < snapshot_ts_ms and (fill.timestamp + 1) * 1_000 + SETTLE_MS <= snapshot_ts_ms
 
 
 def applied(row: LedgerRow | None, fill: Result, result_id: str, now_s: int) -> LedgerRow | None:
@@ -195,7 +175,7 @@ def _why_unsettled(row: LedgerRow, settlement: Settlement) -> str:
         return "a result is unread"
     if not settlement.confirmed:
         return "the position vanished and must be seen again"
-    if settlement.snapshot_ts_ms < row.last_exec_ts_ms + SETTLE_MS:
+    if settlement.snapshot_ts_ms < row.last_exec_ts_ms + position.SETTLE_MS:
         return "executed a moment before the snapshot"
     return ""
 

@@ -159,7 +159,7 @@ class LedgerLoop:
         raw_row, raw_baseline = pipeline.execute(raise_on_error=False)
         booked, adopted = booked_row(raw_row, ended.symbol), read_baseline(raw_baseline)
         try:
-            if isinstance(adopted, Baseline) and ledger.is_in_baseline(ended, adopted.snapshot_ts_ms):
+            if isinstance(adopted, Baseline) and adopted.includes(ended.plan_entry_id, ended.timestamp):
                 _log.warning("%s: result %s ended before the account was adopted: it is in it", ended.symbol, result_id)
                 return booked, None
             if isinstance(booked.row, Unreadable):

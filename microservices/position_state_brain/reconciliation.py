@@ -196,7 +196,7 @@ class Reconciler:
         asked = books.request_all is not None
         by = books.request_all or FIRST_START
         fills_ms = [booked.readable.last_exec_ts_ms for booked in books.ledger.values() if booked.readable]
-        if view.has_unconfirmed or view.ts_ms < max(fills_ms, default=0) + ledger.SETTLE_MS:
+        if view.has_unconfirmed or view.ts_ms < max(fills_ms, default=0) + position.SETTLE_MS:
             return
         amounts = {symbol: row.position_amt for symbol, row in view.rows.items() if not row.position_amt.is_zero()}
         rows = amounts | {symbol: Decimal(0) for symbol in books.ledger if symbol not in amounts}
@@ -222,7 +222,7 @@ class Reconciler:
             Reason.LEDGER_ADOPTED.value,
             msgspec.json.encode(context),
             permit.EVENTS_MAXLEN,
-            ledger.SETTLE_MS,
+            position.SETTLE_MS,
             *map(plain, rows.values()),
         ]
         outcome = _checked(BASELINE(self._redis, keys, arguments))

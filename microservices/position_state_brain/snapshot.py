@@ -9,7 +9,6 @@ from microservices.contracts import position
 from microservices.contracts.fields import plain
 from microservices.contracts.position import LedgerRow, SnapshotRow
 from microservices.exchange import PositionRow, PositionSide
-from microservices.position_state_brain import ledger
 
 TRADING_SHARE_NEEDED = Decimal("0.95")
 NAMED_AT_MOST = 5
@@ -168,7 +167,7 @@ def _is_explained(symbol: str, before: AccountView, expected: Expected) -> bool:
     if old is None:
         return False
     is_closed_by_us = (
-        ours is not None and ours.position_amt.is_zero() and ours.last_exec_ts_ms + ledger.SETTLE_MS > old.ts_ms
+        ours is not None and ours.position_amt.is_zero() and ours.last_exec_ts_ms + position.SETTLE_MS > old.ts_ms
     )
     return is_closed_by_us or not old.confirmed
 

@@ -5,10 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from microservices.contracts.position import AccountRow, LedgerRow, SnapshotRow
-
-SETTLE_MS = 2_000
-"""A snapshot requested sooner after a fill may not show it yet (permit-chain, evaluation row 8)."""
+from microservices.contracts.position import SETTLE_MS, AccountRow, LedgerRow, SnapshotRow
 
 
 class Agreement(StrEnum):

@@ -218,6 +218,22 @@ def test_a_result_that_the_ledger_has_is_not_written_again(desk: Desk, told_by: 
         assert len(desk.log_lines()) == 2
 
 
+@pytest.mark.parametrize("ended_before_ms", [3_000, 2_999])
+def test_exactly_what_the_ledger_would_pass_over_is_not_written_again(desk: Desk, ended_before_ms: int) -> None:
+    """Ledger and executor ask the baseline alike: what is in it is not written again, all else is, and counts."""
+    entry_id = desk.exit()
+    with desk.running():
+        first = desk.world.await_result(entry_id)
+        wait_until(lambda: len(desk.log_lines()) == 2)
+    adopted = Baseline(0, "test", first.timestamp * 1_000 + ended_before_ms, 1, "0-0")
+    desk.redis.hset(position.BASELINE_KEY, mapping=hashes.encode(adopted))
+    desk.redis.delete(result.STREAM, claim.key(first.plan_id))
+    is_in_it = adopted.includes(entry_id, first.timestamp)
+    assert is_in_it is (ended_before_ms == 3_000)
+    with desk.running():
+        assert desk.world.results() == ([] if is_in_it else [first])
+
+
 @pytest.mark.parametrize("is_wrong_type", [False, True])
 def test_a_cursor_from_before_a_lost_result_or_none_at_all_brings_it_back(
     desk: Desk, caplog: pytest.LogCaptureFixture, is_wrong_type: bool

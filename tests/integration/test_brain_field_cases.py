@@ -15,7 +15,6 @@ from redis import Redis
 from microservices.contracts import claim, control, position, universe
 from microservices.contracts.claim import ClaimState, OpenClaim
 from microservices.contracts.plan import Action, Side
-from microservices.position_state_brain import ledger
 from tests.support.brain import SYMBOL
 from tests.support.brain_world import World
 from tests.support.metrics import registered
@@ -254,7 +253,7 @@ def test_a_baseline_nobody_can_read_is_named_and_replaced_only_as_asked(
 
 def test_an_emptied_redis_counts_no_fill_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The executor writes the lost result again; the account is adopted behind it, not between loss and result."""
-    monkeypatch.setattr(ledger, "SETTLE_MS", 0)
+    monkeypatch.setattr(position, "SETTLE_MS", 0)
     entry_id = world.open("p1")
     world.answer()
     world.ended(entry_id, plan_id="p1")
@@ -301,7 +300,7 @@ def test_from_any_state_the_brain_comes_to_rest_within_two_polls(
     redis_client: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, other_at_first: bool
 ) -> None:
     """Every ledger beside every position and hold, a symbol each; then a warm restart changes nothing at all."""
-    monkeypatch.setattr(ledger, "SETTLE_MS", 0)
+    monkeypatch.setattr(position, "SETTLE_MS", 0)
     world = World(redis_client, tmp_path, monkeypatch).begin()
     states = {f"S{number}USDT": state for number, state in enumerate(STATES)}
     named = [symbol for symbol, state in states.items() if state[1] is not None]

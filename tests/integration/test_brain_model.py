@@ -25,14 +25,13 @@ from hypothesis.stateful import (
 )
 from redis import Redis
 
-from microservices.contracts import claim, permit, result
+from microservices.contracts import claim, permit, position, result
 from microservices.contracts.claim import ClaimState, OpenClaim
 from microservices.contracts.fields import stream_id
 from microservices.contracts.permit import Gate
 from microservices.contracts.plan import Action, Side
 from microservices.contracts.reason import Reason
 from microservices.exchange import Unreachable
-from microservices.position_state_brain import ledger
 from microservices.runtime.streams import entries_after
 from tests.support.brain import result_of
 from tests.support.brain_world import World
@@ -320,7 +319,7 @@ def test_the_chain_keeps_its_promises_in_any_order_of_events(
     redis_client: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the two seconds that a real account needs to show a fill: the model's account is never late."""
-    monkeypatch.setattr(ledger, "SETTLE_MS", 0)
+    monkeypatch.setattr(position, "SETTLE_MS", 0)
     reasons = Counter[str]()
     run_state_machine_as_test(
         lambda: Chain(redis_client, tmp_path, monkeypatch, reasons),  # type: ignore[arg-type] # called without arguments

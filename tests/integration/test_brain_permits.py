@@ -13,7 +13,6 @@ from microservices.contracts.permit import Gate
 from microservices.contracts.plan import Action
 from microservices.contracts.universe_reader import Tier
 from microservices.exchange import Unreachable
-from microservices.position_state_brain import ledger
 from tests.support.brain import SYMBOL, plan_fields
 from tests.support.brain_world import World
 from tests.support.waiting import wait_until
@@ -214,8 +213,8 @@ def test_an_exit_after_a_fill_waits_for_the_snapshot_that_shows_it(world: World)
     entry_id = world.open("p1")
     world.answer()
     fill(world, "p1", "0.01", entry_id=entry_id)
-    from_ms = world.now_ms() + ledger.SETTLE_MS
-    world.redis.hset(position.ledger_key(SYMBOL), "last_exec_ts_ms", from_ms - ledger.SETTLE_MS)
+    from_ms = world.now_ms() + position.SETTLE_MS
+    world.redis.hset(position.ledger_key(SYMBOL), "last_exec_ts_ms", from_ms - position.SETTLE_MS)
     world.close("p2")
     world.open("other", symbol="ETHUSDT")
     assert world.answer() == [("other", "allowed")]

@@ -12,6 +12,7 @@ from itertools import count
 
 import msgspec
 
+from microservices.contracts import position
 from microservices.contracts.claim import ClaimState, OpenClaim
 from microservices.contracts.control import HOLD_OF_BRAIN_PREFIX, KillSwitch
 from microservices.contracts.plan import Action, Plan, Side
@@ -31,7 +32,7 @@ from tests.support.brain import BASELINE, INSTRUMENT, NOW_MS, exit_plan, open_pl
 D = Decimal
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 PERMIT_MS = 60_000
-MOST_LAG_MS = ledger.SETTLE_MS - 1
+MOST_LAG_MS = position.SETTLE_MS - 1
 PRICE = D(60_000)
 
 

@@ -7,12 +7,12 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from microservices.contracts import position
 from microservices.contracts.control import KillSwitch
 from microservices.contracts.fields import Unreadable
 from microservices.contracts.plan import Action, Plan, Side
 from microservices.contracts.position import Baseline, LedgerRow, VerdictRow
 from microservices.contracts.universe_reader import Allowlist, Tier
-from microservices.position_state_brain import ledger
 from microservices.position_state_brain.checks import Case
 from microservices.position_state_brain.evaluation import EXIT_RULES, OPEN_RULES, evaluate
 from microservices.position_state_brain.facts import Facts, Hold, Limits
@@ -123,7 +123,7 @@ def test_an_allow_is_never_above_the_position_nor_from_anything_doubtful(case: t
     assert facts.account.one_way is True
     assert row.confirmed
     assert 0 <= facts.now_ms - row.ts_ms <= limits.snapshot_max_age_ms
-    assert row.ts_ms >= last_exec_ms + ledger.SETTLE_MS or last_exec_ms > facts.now_ms
+    assert row.ts_ms >= last_exec_ms + position.SETTLE_MS or last_exec_ms > facts.now_ms
     assert facts.kill_switch is not KillSwitch.FULL_STOP
     assert facts.allowlist.source is not Tier.NONE
     assert not facts.has_claim

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from microservices.contracts.fields import Unreadable
 from microservices.contracts.plan import Side
-from microservices.contracts.position import LedgerRow
+from microservices.contracts.position import Baseline, LedgerRow
 from microservices.position_state_brain.ledger import (
     Adopt,
     Adoption,
@@ -22,7 +22,6 @@ from microservices.position_state_brain.ledger import (
     Unsettled,
     agreement,
     applied,
-    is_in_baseline,
     reconcile,
 )
 from tests.support.brain import NOW_MS, NOW_S, result_of
@@ -151,5 +150,5 @@ def test_a_fill_is_in_an_account_that_was_adopted_well_after_it(
     planned_ms: int, ended_s: int, adopted_ms: int, *, expected: bool
 ) -> None:
     """It ended within the second that its timestamp names, an account may be two seconds late, a plan comes first."""
-    fill = result_of(plan_entry_id=f"{planned_ms}-0", timestamp=ended_s)
-    assert is_in_baseline(fill, adopted_ms) is expected
+    adopted = Baseline(0, "test", adopted_ms, 1, "0-0")
+    assert adopted.includes(f"{planned_ms}-0", ended_s) is expected

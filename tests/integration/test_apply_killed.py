@@ -111,6 +111,8 @@ BEHIND = {
     "claimed": ("XREADGROUP", *ORDER),
     "sent": ("XREADGROUP",),
 }
+AT_ITS_LEISURE = {"claimed": {"XREADGROUP"}, "sent": {"XREADGROUP"}}
+"""What a start does beside taking up what a crash left: the plan may have ended before its entry is read again."""
 KILLS = [(case, step) for case, steps in STEPS.items() for step in steps if step not in BEHIND.get(case, ())]
 """Where a case is like `order` up to a step, or from it on, it is killed there once, as `order`."""
 
@@ -141,7 +143,8 @@ def test_the_steps_are_those_of_the_code(server: RedisServer, desk: Desk, case: 
         wait_until(lambda: len(desk.log_lines()) >= ends, 15, what="the end line")
         noting.terminate()
         assert noting.wait(15) == 0
-    assert set(steps.read_text().splitlines()) == set(STEPS[case])
+    seen = set(steps.read_text().splitlines())
+    assert seen | AT_ITS_LEISURE.get(case, set()) == set(STEPS[case])
 
 
 @pytest.mark.parametrize(("case", "step"), KILLS)

@@ -1,4 +1,4 @@
-"""Write the files that the code is the source of: pages of docs/, parts of others, units, settings, dashboards.
+"""Write the files that the code is the source of: pages, parts of others, units, settings, dashboards, Redis's list.
 
 A test fails where a file and the code disagree. A part of a page stands between `<!-- generated:NAME -->` and
 `<!-- /generated -->`.
@@ -21,6 +21,7 @@ from ops.generators.alerts_table import alerts_table
 from ops.generators.dashboards import dashboards
 from ops.generators.env_templates import templates
 from ops.generators.metrics_page import metrics_page, metrics_table
+from ops.generators.redis_access import acl_template
 from ops.generators.unit_files import unit_files
 
 ROOT = Path(__file__).parents[1]
@@ -132,6 +133,7 @@ def pages() -> dict[Path, str]:
         **{deployment / "systemd" / name: content for name, content in unit_files().items()},
         **{deployment / "grafana" / "dashboards" / name: content for name, content in dashboards().items()},
         **{ROOT / "config" / name: content for name, content in templates().items()},
+        deployment / "redis" / "users.acl.template": acl_template(),
     }
 
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -28,12 +28,13 @@ from microservices.contracts.position import AccountRow, InflightMark, VerdictRo
 from microservices.contracts.result import Result
 from microservices.contracts.universe import Instrument
 from microservices.exchange import ExchangeError, Order, Rejected, SignedClient
-from microservices.runtime import CommonSettings, Secret, SystemClock, connect
-from ops.suite.layout import PUBLISH_INTERVAL_S, Process, make_layout, processes
+from microservices.runtime import Secret, SystemClock, connect
+from ops.suite.layout import PUBLISH_INTERVAL_S, Layout, Process, make_layout, processes
 from ops.suite.reading import SuiteReader
 from tests.support import counting
 from tests.support.counting import Counts
 from tests.support.paper import PaperExchange
+from tests.support.redis_place import OwnRedis, RedisPlace
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -84,14 +85,22 @@ class Suite:
     Args:
         folder: for everything they write; their output stays in it.
         settings: by process, variables that differ from those of `make run`.
+        place: makes the Redis of the run from its layout; by default one without logins.
     """
 
-    def __init__(self, folder: Path, settings: Environments | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Environments | None = None,
+        place: Callable[[Layout], RedisPlace] = OwnRedis,
+    ) -> None:
         self._folder = folder
         self.layout = make_layout(folder, None, None)
         """Where everything listens."""
         self._settings = settings or {}
-        self._processes = {process.name: process for process in processes(self.layout) if process.name != LEFT_OUT}
+        self.place = place(self.layout)
+        started = self.place.processes(processes(self.layout))
+        self._processes = {process.name: process for process in started if process.name != LEFT_OUT}
         unknown = set(self._settings) - set(self._processes)
         assert not unknown, f"no such process: {unknown}"
         self._running: dict[str, subprocess.Popen[bytes]] = {}
@@ -100,8 +109,15 @@ class Suite:
         self._reckoned = Counts(Counter(), Counter(), Counter())
         self.added: list[Added] = []
         """Every entry that was added to the plans' stream, oldest first."""
-        self.paper = PaperExchange(key=self.layout.api_key, secret=self.layout.api_secret, port=self.layout.paper_port)
-        self.redis: Redis = connect(CommonSettings(redis_port=self.layout.redis_port), "e2e")
+        self.paper = PaperExchange(
+            key=self.layout.api_key, secret=self.layout.api_secret, port=self.layout.paper_port
+        )
+        self.redis: Redis = connect(self.place.settings("default"), "e2e")
+        """Reads."""
+        self.strategy: Redis = connect(self.place.settings("strategy"), "e2e-strategy")
+        """Adds plans."""
+        self.operator: Redis = connect(self.place.settings("operator"), "e2e-operator")
+        """Sets the operator's switches."""
         self.exchange = SignedClient(
             self.layout.paper_url,
             Secret(self.layout.api_key),
@@ -186,7 +202,8 @@ class Suite:
         if redis is not None:
             redis.kill()
             redis.wait()
-        self.redis.close()
+        for client in (self.redis, self.strategy, self.operator):
+            client.close()
         self.exchange.close()
         self.paper.stop()
 
@@ -236,7 +253,7 @@ class Suite:
             "timestamp": f"{time.time():.3f}",
             **fields,
         }
-        pipeline: Any = self.redis.pipeline(transaction=True)
+        pipeline: Any = self.strategy.pipeline(transaction=True)
         for command in commands:
             pipeline.execute_command(*command)
         raw = {name: value for name, value in complete.items() if isinstance(value, bytes)}
@@ -349,16 +366,16 @@ class Suite:
 
     def command(self, *words: str) -> None:
         """Send a Redis command as an operator would."""
-        self.redis.execute_command(*words)  # type: ignore[no-untyped-call] # redis-py leaves it open
+        self.operator.execute_command(*words)  # type: ignore[no-untyped-call] # redis-py leaves it open
 
     def set_kill_switch(self, value: str) -> None:
         """Set the kill switch as an operator would."""
-        self.redis.set(control.KILL_SWITCH_KEY, value)
+        self.operator.set(control.KILL_SWITCH_KEY, value)
 
     def hold_orders(self, seconds: float) -> None:
         """Say that the exchange has banned us for a while: permits are given, and no order is sent."""
         now_s, _ = self.redis.time()
-        self.redis.hset(control.BACKOFF_KEY, "banned_until_ms", str(int((now_s + seconds) * 1000)))
+        self.operator.hset(control.BACKOFF_KEY, "banned_until_ms", str(int((now_s + seconds) * 1000)))
 
     def let_orders_go(self) -> None:
         """End what `hold_orders` began."""
@@ -417,8 +434,8 @@ class Suite:
         """Bind the Redis to the paper account and open the kill switch, as `make run` does."""
         try:
             mine = AccountBinding(Mode.PAPER, account.host_of(self.layout.paper_url), self.exchange.account_alias())
-            account.bind(self.redis, mine)
-            self.redis.set(control.KILL_SWITCH_KEY, KillSwitch.OFF.value, nx=True)
+            account.bind(self.operator, mine)
+            self.operator.set(control.KILL_SWITCH_KEY, KillSwitch.OFF.value, nx=True)
         except (RedisError, ExchangeError):
             return False
         return True

@@ -3,7 +3,7 @@
 import inspect
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -11,6 +11,7 @@ from redis.connection import Connection, ConnectionPool, SSLConnection, UnixDoma
 from redis.retry import Retry
 
 from microservices.runtime.errors import Refused
+from microservices.runtime.redis_sentinel import PrimaryConnection, require_primary
 from microservices.runtime.settings import CommonSettings, SettingError
 
 SOCKET_TIMEOUT_S = 6.0  # longer than any block (at most 2 s), so that a timeout always means trouble
@@ -19,7 +20,9 @@ HEALTH_CHECK_INTERVAL_S = 30  # a connection idle for longer is asked first whet
 MAX_CONNECTIONS = 64
 REQUIRED_MAJOR = 7
 
-URL_ALLOWED = "redis://host:port/db, rediss://host:port/db or unix:///path?db=0"
+URL_ALLOWED = "redis://host:port/db, rediss://host:port/db or unix:///path?db=0, or redis+sentinel://host:port,host:port/service/db"
+SENTINEL_SCHEME = "redis+sentinel"
+SENTINEL_PORT = 26379
 _TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 
@@ -46,6 +49,7 @@ def connect(settings: CommonSettings, client_name: str) -> Redis:
         "redis": Connection,
         "rediss": SSLConnection,
         "unix": UnixDomainSocketConnection,
+        SENTINEL_SCHEME: PrimaryConnection,
     }[target.scheme]
     pool = ConnectionPool(
         connection_class=connection_class,
@@ -101,20 +105,17 @@ def _parse_url(url: str) -> Target:
     """Take a URL apart; what it does not say is left to the other settings, what nobody understands is refused."""
     try:
         parts = urlsplit(url)
-        port = parts.port or 6379
         query = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+        if parts.scheme == SENTINEL_SCHEME:
+            place, options, db = _sentinels(parts, query)
+        elif parts.scheme == "unix":
+            place, db = unquote(parts.path), query.pop("db", "0")
+            options = {"path": place}
+        else:
+            place, options, db = _server(parts, query)
     except ValueError:
         raise SettingError("REDIS_URL", url, URL_ALLOWED) from None
-    options: dict[str, Any] = {"username": unquote(parts.username or "")}
-    if parts.scheme == "unix":
-        path, db = unquote(parts.path), query.pop("db", "0")
-        place = path
-        options["path"] = path
-    else:
-        path, db = parts.hostname or "", parts.path.strip("/") or query.pop("db", "0")
-        place = _place(path, port)
-        options |= {"host": path, "port": port} | _tcp()
-    if parts.scheme not in {"redis", "rediss", "unix"} or not path or not db.isdecimal():
+    if parts.scheme not in {"redis", "rediss", "unix", SENTINEL_SCHEME} or not place or not db.isdecimal():
         raise SettingError("REDIS_URL", url, URL_ALLOWED)
     if not set(query) <= set(_TLS_OPTIONS if parts.scheme == "rediss" else ()):
         raise SettingError(
@@ -122,7 +123,45 @@ def _parse_url(url: str) -> Target:
         )
     if parts.scheme == "rediss":
         options |= {"ssl_cert_reqs": "required", "ssl_check_hostname": True} | query
-    return Target(parts.scheme, place, options | {"db": int(db)}, unquote(parts.password or ""))
+    login, _, _ = parts.netloc.rpartition("@")
+    username, _, password = login.partition(":")
+    options |= {"username": unquote(username), "db": int(db)}
+    return Target(parts.scheme, place, options, unquote(password))
+
+
+def _server(parts: SplitResult, query: dict[str, str]) -> tuple[str, dict[str, Any], str]:
+    """Read host, port and database of one server.
+
+    Raises:
+        ValueError: the port is none.
+    """
+    host, port = parts.hostname or "", parts.port or 6379
+    place = _place(host, port) if host else ""
+    return place, {"host": host, "port": port} | _tcp(), parts.path.strip("/") or query.pop("db", "0")
+
+
+def _sentinels(parts: SplitResult, query: dict[str, str]) -> tuple[str, dict[str, Any], str]:
+    """Read the sentinels' addresses, the name under which they watch the primary, and the database.
+
+    Raises:
+        ValueError: an address or the name is none.
+    """
+    addresses = []
+    for each in parts.netloc.rpartition("@")[2].split(","):
+        one = urlsplit(f"//{each}")
+        if not one.hostname or one.path or one.query:
+            raise ValueError(each)
+        addresses.append((one.hostname, one.port or SENTINEL_PORT))
+    service, _, db = unquote(parts.path).strip("/").partition("/")
+    if not service:
+        raise ValueError(parts.path)
+    place = f"{service} of sentinels {', '.join(_place(*address) for address in addresses)}"
+    options = {
+        "sentinels": tuple(addresses),
+        "service": service,
+        "redis_connect_func": require_primary,
+    }
+    return place, options | _tcp(), db or query.pop("db", "0")
 
 
 def _place(host: str, port: int) -> str:

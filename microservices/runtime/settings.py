@@ -90,7 +90,13 @@ class SettingError(Refused):
 class CommonSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What every daemon can be told. `metrics_port` is overridden by a service that has one."""
 
-    redis_url: Annotated[str, Meta(description="Redis as one URL; wins over host, port and db")] = ""
+    redis_url: Annotated[
+        str,
+        Meta(
+            description="Redis as one URL; wins over host, port and db: redis://host:port/db, rediss://…, unix:///path,"
+            " redis+sentinel://host:port,host:port/service/db"
+        ),
+    ] = ""
     redis_host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     redis_port: Annotated[int, Meta(ge=1, le=65535)] = 6379
     redis_db: Annotated[int, Meta(ge=0, le=1_000_000)] = 0

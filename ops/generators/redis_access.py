@@ -27,15 +27,15 @@ from microservices.contracts.permit import Gate
 
 ANY: Final = "*"
 ALL_KEYS: Final = "quantum:*"
-CONNECTION: Final = ("ping", "select", "client|setname", "info", "time", "scan", "multi", "exec", "discard")
+CONNECTION: Final = ("ping", "select", "client|setname", "role", "info", "time", "scan", "multi", "exec", "discard")
 """Every service's, on no key: the handshake, the version and the run's id, transactions, the names of keys."""
 READING: Final = (
     "exists", "type", "get", "mget", "hget", "hmget", "hgetall", "hlen", "hkeys", "hvals", "zrange", "zcard", "zcount",
     "xrange", "xrevrange", "xread", "xpending", "xinfo|stream", "xinfo|groups",
 )  # fmt: skip
 SHELL: Final = (
-    "-@all", "+@read", "-@dangerous", "+ping", "+select", "+client|setname", "+info", "+time", "+multi", "+exec",
-    "+discard", "+command", "+acl|whoami",
+    "-@all", "+@read", "-@dangerous", "+ping", "+select", "+client|setname", "+role", "+info", "+time", "+multi",
+    "+exec", "+discard", "+command", "+acl|whoami",
 )  # fmt: skip
 """A person's, who reads: all of Redis's own reading commands but those that hold it up, such as KEYS."""
 

@@ -171,13 +171,18 @@ place_of_host() {
 # the password would stand among the arguments for all to see.
 place_of_url() {
   local tcp='^(redis|rediss)://(([^/]*)@)?(\[[0-9a-fA-F:]+\]|[^]:/?@[]+)(:([0-9]{1,5}))?(/([0-9]*))?(\?(.*))?$'
-  local unix='^unix://(([^/]*)@)?(/[^?]*)(\?(.*))?$' allowed='redis://host:port/db, rediss://host:port/db or unix:///path?db=0'
+  local unix='^unix://(([^/]*)@)?(/[^?]*)(\?(.*))?$'
+  local sentinels='^redis\+sentinel://(([^/]*)@)?([^/@?]+)/([^/?]+)(/([0-9]*))?(\?(.*))?$'
+  local allowed='redis://host:port/db, rediss://host:port/db or unix:///path?db=0, or redis+sentinel://host:port,host:port/service/db'
   local login='' query=''
   if [[ $1 =~ $tcp ]]; then
     login=${BASH_REMATCH[3]} query=${BASH_REMATCH[10]}
     [[ ${BASH_REMATCH[1]} == redis ]] || REDIS_CLI+=(--tls)
     local host=${BASH_REMATCH[4]#\[}
     place_of_host "${host%\]}" "${BASH_REMATCH[6]:-6379}" "${BASH_REMATCH[8]:-0}"
+  elif [[ $1 =~ $sentinels ]]; then
+    login=${BASH_REMATCH[2]} query=${BASH_REMATCH[8]}
+    place_of_primary "${BASH_REMATCH[3]}" "$(unquoted "${BASH_REMATCH[4]}")" "${BASH_REMATCH[6]:-0}"
   elif [[ $1 =~ $unix ]]; then
     login=${BASH_REMATCH[2]} query=${BASH_REMATCH[5]}
     REDIS_PLACE=$(unquoted "${BASH_REMATCH[3]}")
@@ -190,6 +195,25 @@ place_of_url() {
     username=$(unquoted "${login%%:*}")
     [[ $login != *:* ]] || password=$(unquoted "${login#*:}")
   fi
+}
+
+# place_of_primary HOST:PORT,… SERVICE DB: asks the sentinels in turn where the primary is; user and password are for it,
+# and none of theirs.
+place_of_primary() {
+  local each said
+  local -a addresses=() answer=()
+  IFS=, read -r -a addresses <<<"$1"
+  for each in "${addresses[@]}"; do
+    [[ $each =~ ^([^:]+)(:([0-9]{1,5}))?$ ]] || die "REDIS_URL: ${each@Q} is no host:port of a sentinel"
+    said=$(env -u REDISCLI_AUTH timeout 2 redis-cli -h "${BASH_REMATCH[1]}" -p "${BASH_REMATCH[3]:-26379}" \
+      SENTINEL get-master-addr-by-name "$2" 2>/dev/null) || continue
+    mapfile -t answer <<<"$said"
+    if [[ ${#answer[@]} == 2 && ${answer[1]} =~ ^[0-9]{1,5}$ ]]; then
+      place_of_host "${answer[0]}" "${answer[1]}" "$3"
+      return
+    fi
+  done
+  die "no sentinel of $1 names the primary ${2@Q}"
 }
 
 options_of_query() {

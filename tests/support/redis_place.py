@@ -1,16 +1,25 @@
 """The Redis of a suite in a test: where it is, who starts it, and what each of its clients logs in with."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from microservices.runtime import CommonSettings, Secret
+from ops.deploy.catalog import PAPER_EXCHANGE
 from ops.suite.layout import Layout, Process
 from tests.support.access import new_passwords, write_acl
 
 REDIS = "redis"
 AS_STRATEGY = "demo-plans"
+
+
+def with_login(process: Process, login: Callable[[str], dict[str, str]]) -> Process:
+    """Give a process the variables of its user's login; the paper exchange needs no Redis."""
+    if process.name == PAPER_EXCHANGE.short:
+        return process
+    user = "strategy" if process.name == AS_STRATEGY else process.name
+    return replace(process, environment={**process.environment, **login(user)})
 
 
 class RedisPlace(Protocol):
@@ -57,24 +66,20 @@ class GuardedRedis:
 
     def processes(self, usual: Iterable[Process]) -> list[Process]:
         """Give each its login."""
-        return [self._server(each) if each.name == REDIS else self._logged_in(each) for each in usual]
+        return [self._server(each) if each.name == REDIS else with_login(each, self._login) for each in usual]
 
     def settings(self, user: str) -> CommonSettings:
         """Log in as this user."""
         return CommonSettings(redis_port=self.port, redis_username=user, redis_password=Secret(self.passwords[user]))
+
+    def _login(self, user: str) -> dict[str, str]:
+        return {"REDIS_USERNAME": user, "REDIS_PASSWORD_FILE": str(self.password_file(user))}
 
     def password_file(self, user: str) -> Path:
         """Write a user's password as a deploy does."""
         path = self._folder / f"password-{user}"
         path.write_text(self.passwords[user])
         return path
-
-    def _logged_in(self, process: Process) -> Process:
-        user = "strategy" if process.name == AS_STRATEGY else process.name
-        if user not in self.passwords:  # the paper exchange needs no Redis
-            return process
-        login = {"REDIS_USERNAME": user, "REDIS_PASSWORD_FILE": str(self.password_file(user))}
-        return replace(process, environment={**process.environment, **login})
 
     def _server(self, process: Process) -> Process:
         folder = self._folder / "redis"

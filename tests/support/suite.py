@@ -39,6 +39,7 @@ from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 LEFT_OUT = "demo-plans"
+"""Started by nobody but a test that wants it."""
 READY_WITHIN_S = 60.0
 ENDED_WITHIN_S = 10.0
 FOLLOWED_WITHIN_S = 25.0
@@ -100,7 +101,7 @@ class Suite:
         self._settings = settings or {}
         self.place = place(self.layout)
         started = self.place.processes(processes(self.layout))
-        self._processes = {process.name: process for process in started if process.name != LEFT_OUT}
+        self._processes = {process.name: process for process in started}
         unknown = set(self._settings) - set(self._processes)
         assert not unknown, f"no such process: {unknown}"
         self._running: dict[str, subprocess.Popen[bytes]] = {}
@@ -129,7 +130,7 @@ class Suite:
 
     def __enter__(self) -> Self:
         try:
-            for name in self._processes:
+            for name in (each for each in self._processes if each != LEFT_OUT):
                 self.start(name)
             wait_until(self._prepared, READY_WITHIN_S, what="Redis and the paper exchange", every_s=0.1)
             self.ready()
@@ -217,7 +218,7 @@ class Suite:
         return {name: code for name, code in codes.items() if code is not None}
 
     def run_another(self, name: str, log: Path, **settings: str) -> subprocess.Popen[bytes]:
-        """Start a process a second time by mistake, to be ended by the caller; what it says goes to `log`."""
+        """Start a process besides, to be ended by the caller: a second one by mistake, or the demonstration."""
         process = self._processes[name]
         environment = {**process.environment, **self._settings.get(name, {}), **settings}
         with log.open("wb") as output:

@@ -14,6 +14,7 @@ from microservices.runtime import (
     load_settings,
 )
 from microservices.runtime.redis_connection import SOCKET_TIMEOUT_S, describe, require_version
+from microservices.runtime.redis_sentinel import PrimaryConnection
 from microservices.runtime.stream_consumer import LONGEST_BLOCK_MS
 
 
@@ -104,10 +105,29 @@ def test_a_unix_socket_is_taken() -> None:
     assert describe(settings) == "/run/redis/redis.sock"
 
 
+def test_sentinels_are_taken() -> None:
+    """Several addresses, one without its port, the name they watch the primary under, login and database."""
+    url = "redis+sentinel://p33:s%40e@h1:1,h2,h3:3/quantum/4"
+    settings = load_settings(CommonSettings, {"REDIS_URL": url})
+    pool = connect(settings, "quantum-test").connection_pool
+    assert issubclass(pool.connection_class, PrimaryConnection)
+    found = pool.connection_kwargs
+    assert (found["sentinels"], found["service"]) == ((("h1", 1), ("h2", 26379), ("h3", 3)), "quantum")
+    assert (found["username"], found["password"], found["db"]) == ("p33", "s@e", 4)
+    assert describe(settings) == "quantum of sentinels h1:1, h2:26379, h3:3"
+    bare = options(REDIS_URL="redis+sentinel://h/quantum", REDIS_USERNAME="p33", REDIS_PASSWORD="secret")
+    assert (bare["db"], bare["username"], bare["password"]) == (0, "p33", "secret")
+
+
 @pytest.mark.parametrize(
     "url",
     [
-        "redis+sentinel://h:1,h2:1/mymaster",
+        "redis+sentinel://h:1,h2:1",
+        "redis+sentinel://h:1,:2/mymaster",
+        "redis+sentinel://h:1,h2:x/mymaster",
+        "redis+sentinel://h:1,h2:1/mymaster/zero",
+        "redis+sentinel://h:1/mymaster?ssl_ca_certs=/x",
+        "redis+sentinel:///mymaster",
         "http://h:1",
         "127.0.0.1:6379",
         "redis://",

@@ -58,6 +58,7 @@ esac
 shift
 take_options yes -- "$@"
 [[ -z ${OPTION[yes]:-} || $word == off ]] || refuse_usage "--yes belongs to off"
+as_operator
 connect_redis
 before=$(in_force)
 echo "kill switch: $before"

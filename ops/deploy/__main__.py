@@ -75,6 +75,7 @@ def _wanted(arguments: Namespace) -> Wanted:
         mode=arguments.mode,
         metrics=arguments.metrics,
         reset_account=arguments.reset_account,
+        guard_redis=arguments.guard_redis,
         wheels=Path(arguments.wheels).resolve() if arguments.wheels else None,
         fresh=arguments.fresh,
         prove_within_s=arguments.prove_within,
@@ -91,7 +92,7 @@ def _arguments(argv: list[str]) -> Namespace:
     deploying.add_argument("--mode", choices=["", *MODES], default="")
     deploying.add_argument("--wheels", default="")
     deploying.add_argument("--prove-within", type=float, default=PROVE_WITHIN_S)
-    for flag in ("--fresh", "--metrics", "--reset-account", "--dry-run"):
+    for flag in ("--fresh", "--metrics", "--reset-account", "--guard-redis", "--dry-run"):
         deploying.add_argument(flag, action="store_true")
     verbs.add_parser("rollback", allow_abbrev=False).add_argument("version", nargs="?", default="")
     verbs.add_parser("doctor", allow_abbrev=False).add_argument("--json", action="store_true")

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ops.deploy import redis_access, systemd
 from ops.deploy import release as releases
-from ops.deploy import systemd
 from ops.deploy.account import bind_account, introduce_kill_switch
 from ops.deploy.catalog import PAPER_EXCHANGE, TARGET, Unit, stages
 from ops.deploy.machine import Places, must, switch_link, write_whole
@@ -84,6 +84,8 @@ def activate(scene: Scene, release: Release, units: tuple[Unit, ...], say: Calla
     Raises:
         Fault: something did not go as it must; the machine is then somewhere between, and `revert` is due.
     """
+    for line in redis_access.refresh(scene.places, release):
+        say(line)
     _install_units(scene.places, release, units)
     _switch(scene.places, release)
     say(f"current is release {release.version}")
@@ -118,6 +120,7 @@ def revert(scene: Scene, before: Before, units: tuple[Unit, ...]) -> None:
     systemd.reload()
     if before.release is None:
         return
+    redis_access.refresh(places, before.release)
     for stage in stages(before.active):
         systemd.restart(stage)
     systemd.restart_unwatched(before.struggling)

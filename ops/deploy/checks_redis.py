@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from ops.deploy import systemd
 from ops.deploy.machine import Fault, Finding, last_line, one_line, run
+from ops.deploy.redis_access import is_guarded
 from ops.deploy.scene import Scene, operator_environment, redis_command, redis_environment
 from ops.lib.redis_cli import CannotTell, RedisCli, pairs, text
 from ops.lib.redis_cli import Fault as Refusal
@@ -83,10 +84,13 @@ def _check_server(scene: Scene) -> Iterator[Finding]:
         yield Finding("redis-loading", "Redis is still loading its data", "wait until redis-cli ping answers PONG")
     if info.get("role") == "slave":
         yield Finding("redis-replica", "this Redis is a replica: it takes no writes", "name the primary in REDIS_HOST")
-    yield from _check_memory(info)
+    yield from _check_memory(scene, info)
+    if run("redis-cli", "-e", *_place(scene), "PING", environment={"REDISCLI_AUTH": ""}).stdout.strip() == "PONG":
+        what = "Redis lets everybody in without a password, and write every key"
+        yield Finding("redis-open", what, "systemctl stop quantum.target; ops/deploy.sh --guard-redis", stops=False)
     if info.get("aof_enabled") == "0":
         what = "appendonly is off: a crash of Redis would lose up to minutes of plans and permits"
-        fix = "redis-cli CONFIG SET appendonly yes; redis-cli CONFIG REWRITE"
+        fix = _configure(scene, "appendonly yes")
         yield Finding("redis-aof", what, fix, stops=scene.mode == "mainnet")
     for field, what in (("aof_last_write_status", "its append-only file"), ("rdb_last_bgsave_status", "its snapshot")):
         if info.get(field, "ok") != "ok":
@@ -97,14 +101,19 @@ def _check_server(scene: Scene) -> Iterator[Finding]:
             )
 
 
-def _check_memory(info: Mapping[str, str]) -> Iterator[Finding]:
+def _configure(scene: Scene, setting: str) -> str:
+    """Say how a setting of Redis is set at once, and for its next start."""
+    if is_guarded(scene.places):
+        return f"ops/redis_admin.sh CONFIG SET {setting}, as /etc/redis/quantum.conf has it"
+    return f"redis-cli CONFIG SET {setting}; redis-cli CONFIG REWRITE"
+
+
+def _check_memory(scene: Scene, info: Mapping[str, str]) -> Iterator[Finding]:
     limit, used = int(info.get("maxmemory", "0") or 0), int(info.get("used_memory", "0") or 0)
     policy = info.get("maxmemory_policy", "noeviction")
     if limit and policy != "noeviction":
         what = f"maxmemory-policy is {policy}: Redis would drop claims and ledgers to make room"
-        yield Finding(
-            "redis-eviction", what, "redis-cli CONFIG SET maxmemory-policy noeviction; redis-cli CONFIG REWRITE"
-        )
+        yield Finding("redis-eviction", what, _configure(scene, "maxmemory-policy noeviction"))
     if limit and used > NEARLY_FULL * limit:
         what = f"Redis uses {used // 1_000_000} MB of {limit // 1_000_000} MB: at its limit it takes no writes"
         yield Finding("redis-full", what, "raise maxmemory, or lower APPLY_STREAM_KEEP_H", stops=used > FULL * limit)
@@ -116,7 +125,7 @@ def _check_binding(scene: Scene, redis: RedisCli) -> Iterator[Finding]:
         yield Finding(
             "account",
             f"{ACCOUNT_KEY}: {one_line(account.text)}",
-            f"redis-cli DEL {ACCOUNT_KEY}, then ops/set_account.sh",
+            f"DEL {ACCOUNT_KEY} as operator, then ops/set_account.sh",
         )
     elif (bound := pairs(account)).get("mode") and not scene.resetting:
         yield from _check_bound(scene, bound)
@@ -137,6 +146,14 @@ def _check_bound(scene: Scene, bound: Mapping[str, str]) -> Iterator[Finding]:
         if host and host != bound.get("host"):
             yield Finding("account", f"this Redis belongs to host {bound.get('host')}, {short}.env names {host}", fix)
             return
+
+
+def _place(scene: Scene) -> list[str]:
+    """Give redis-cli's options without its user."""
+    command, _ = redis_command(operator_environment(scene.files), as_operator=True)
+    options = command[1:]
+    at = options.index("--user") if "--user" in options else len(options)
+    return [*options[:at], *options[at + 2 :]]
 
 
 def _check_leases(redis: RedisCli) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ops.deploy import examine, ledger, settings_files, systemd
+from ops.deploy import examine, ledger, redis_access, settings_files, systemd
 from ops.deploy import release as releases
 from ops.deploy.account import reset_account
 from ops.deploy.activation import activate, prepare_host, remember, revert
@@ -26,6 +26,7 @@ class Wanted:
         mode: paper, testnet, mainnet, or empty for what the settings say.
         metrics: set the metrics ports that are off by default.
         reset_account: give up the binding to an account first.
+        guard_redis: give this machine's Redis the project's configuration and access list.
         wheels: a folder of wheels to install from; None for the package index.
         fresh: install packages anew where the current release's would serve.
         prove_within_s: how long the proofs may take to hold.
@@ -37,6 +38,7 @@ class Wanted:
     mode: str = ""
     metrics: bool = False
     reset_account: bool = False
+    guard_redis: bool = False
     wheels: Path | None = None
     fresh: bool = False
     prove_within_s: float = PROVE_WITHIN_S
@@ -63,12 +65,16 @@ def deploy(places: Places, wanted: Wanted, say: Callable[[str], None]) -> int:
     stop_over(examine.before_building(places), say)
     version = releases.version_of(wanted.source)
     if wanted.dry_run:
+        if wanted.guard_redis and not redis_access.is_guarded(places):
+            say(f"would guard Redis, and restart {redis_access.SERVER}")
         return _dry_run(places, mode, units, version, say)
     prepare_host(places, wanted.source)
     release = releases.build(places, wanted.source, wanted.wheels, fresh=wanted.fresh)
     say(f"release {release.version} is built")
     for path in settings_files.install(places, release.path / "config", units, mode, metrics=wanted.metrics):
         say(f"installed {path}")
+    for line in redis_access.install(places, release, units, guard=wanted.guard_redis):
+        say(line)
     scene = examine.scene_of(places, mode, release)
     scene = replace(scene, resetting=wanted.reset_account, prove_within_s=wanted.prove_within_s)
     stop_over(examine.before_switching(scene), say)

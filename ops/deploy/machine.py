@@ -45,6 +45,8 @@ class Places:
     sysusers: Path = Path("/etc/sysusers.d")
     tmpfiles: Path = Path("/etc/tmpfiles.d")
     state: Path = Path("/var/lib/quantum")
+    redis: Path = Path("/etc/redis")
+    profile: Path = Path("/etc/profile.d")
     python: Path = Path("/usr/bin/python3")
     lock: Path = Path("/run/quantum-deploy.lock")
 
@@ -67,6 +69,11 @@ class Places:
     def credentials(self) -> Path:
         """Holds a file per credential."""
         return self.etc / "credentials"
+
+    @property
+    def logins(self) -> Path:
+        """Holds a file per user of this machine's Redis, with its password."""
+        return self.etc / "redis"
 
     @property
     def ledger(self) -> Path:

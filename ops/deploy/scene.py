@@ -18,6 +18,7 @@ REDIS_NAMES = (
     "REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_DB", "REDIS_USERNAME", "REDIS_PASSWORD",
     "REDIS_PASSWORD_FILE",
 )  # fmt: skip
+OPERATOR = "operator"
 LOGIN_NAMES = ("REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_PASSWORD_FILE")
 _CONNECT = """\
 [[ -n $1 ]] || unset REDISCLI_AUTH
@@ -101,10 +102,16 @@ def redis_environment(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def operator_environment(files: Mapping[str, EnvFile]) -> dict[str, str]:
-    """Say how a deploy reaches Redis: the services' own, with the operator's login where the environment has one."""
+    """Say how a deploy reaches Redis: the services' own, with the operator's login.
+
+    That is the one in the environment; else, where a deploy has guarded this Redis, the file beside the brain's own;
+    else the password of the shell, else the services'.
+    """
     brain = files.get("position-state-brain")
     services = redis_environment(brain.values) if brain is not None else redis_environment(os.environ)
     login = {name: os.environ[name] for name in LOGIN_NAMES if os.environ.get(name)}
+    if not login and (theirs := services.get("REDIS_PASSWORD_FILE")) and Path(theirs).parent == Places().logins:
+        login = {"REDIS_USERNAME": OPERATOR, "REDIS_PASSWORD_FILE": str(Places().logins / OPERATOR)}
     if not login and not os.environ.get("REDISCLI_AUTH"):
         return services
     return {name: value for name, value in services.items() if name not in LOGIN_NAMES} | login

@@ -12,6 +12,9 @@ readonly REDIS_TIMEOUT_S=5
 OPS_LIB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 readonly OPS_LIB
 
+LOGINS=/etc/quantum/redis
+readonly LOGINS          # a password file per user, where a deploy has guarded this machine's Redis
+
 declare -A OPTION=()     # the options' values by name, defaults included; a flag that was given is 1
 declare -a PASS_ON=()    # what was given, without what only says where to run
 declare -a OF_SERVICE=() # where a service's metrics are, whether its unit counts, how long to look; for `judge`
@@ -128,10 +131,28 @@ run_remotely() {
   exit "$code"
 }
 
+# as_operator: logs in as `operator` where nobody is named, and this machine's own Redis is meant and guarded: what changes
+# something must not come as `default`, who can only read.
+as_operator() {
+  if is_machines_own && [[ -r $LOGINS/operator ]]; then
+    export REDIS_USERNAME=operator REDIS_PASSWORD_FILE=$LOGINS/operator
+  fi
+}
+
+# Whether the environment says nothing of its own about Redis but perhaps the shell's password.
+is_machines_own() {
+  [[ -z ${REDIS_URL:-}${REDIS_USERNAME:-}${REDIS_PASSWORD:-}${REDIS_PASSWORD_FILE:-} ]] &&
+    [[ ${REDIS_HOST:-127.0.0.1}:${REDIS_PORT:-6379} == 127.0.0.1:6379 ]]
+}
+
 # Finds Redis as every service does: REDIS_URL, else REDIS_HOST, REDIS_PORT and REDIS_DB; REDIS_USERNAME;
-# REDIS_PASSWORD, else REDIS_PASSWORD_FILE, else the REDISCLI_AUTH that is there. Ends the script where it is not there.
+# REDIS_PASSWORD, else REDIS_PASSWORD_FILE, else the REDISCLI_AUTH that is there, else on a machine whose Redis a deploy
+# has guarded the password of `default`. Ends the script where it is not there.
 connect_redis() {
   local version said username=${REDIS_USERNAME:-} password=''
+  if is_machines_own && [[ -z ${REDISCLI_AUTH:-} && -r $LOGINS/default ]]; then
+    password=$(<"$LOGINS/default")
+  fi
   command -v redis-cli >/dev/null || die "redis-cli is not installed (Debian: redis-tools)"
   command -v python3 >/dev/null || die "python3 is not installed"
   version=$(redis-cli --version)
@@ -201,15 +222,15 @@ place_of_url() {
 # and none of theirs.
 place_of_primary() {
   local each said
-  local -a addresses=() answer=()
+  local -a addresses=() found=()
   IFS=, read -r -a addresses <<<"$1"
   for each in "${addresses[@]}"; do
     [[ $each =~ ^([^:]+)(:([0-9]{1,5}))?$ ]] || die "REDIS_URL: ${each@Q} is no host:port of a sentinel"
     said=$(env -u REDISCLI_AUTH timeout 2 redis-cli -h "${BASH_REMATCH[1]}" -p "${BASH_REMATCH[3]:-26379}" \
       SENTINEL get-master-addr-by-name "$2" 2>/dev/null) || continue
-    mapfile -t answer <<<"$said"
-    if [[ ${#answer[@]} == 2 && ${answer[1]} =~ ^[0-9]{1,5}$ ]]; then
-      place_of_host "${answer[0]}" "${answer[1]}" "$3"
+    mapfile -t found <<<"$said"
+    if [[ ${#found[@]} == 2 && ${found[1]} =~ ^[0-9]{1,5}$ ]]; then
+      place_of_host "${found[0]}" "${found[1]}" "$3"
       return
     fi
   done
@@ -270,6 +291,7 @@ operate() {
   local root changed code=0
   root=$(cd "$OPS_LIB/../.." && pwd -P)
   [[ -x $root/.venv/bin/python ]] || die "the suite's Python is not at $root/.venv: run ops/setup.sh run first"
+  as_operator
   if [[ -z ${REDIS_PASSWORD:-}${REDIS_PASSWORD_FILE:-} && -n ${REDISCLI_AUTH:-} ]]; then
     export REDIS_PASSWORD=$REDISCLI_AUTH
   fi

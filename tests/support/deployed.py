@@ -17,6 +17,8 @@ from tests.support.waiting import wait_until
 from tests.support.wheels import wheels
 
 CHECKOUT: Final = "/home/qt/quantum_trader"
+REDIS: Final = ("bash", f"{CHECKOUT}/ops/redis_admin.sh")
+"""redis-cli, as the one who may do all."""
 WHEELS: Final = "/srv/wheels"
 DEPLOY_S: Final = 400.0
 UP_WITHIN_S: Final = 60.0
@@ -54,7 +56,9 @@ class Deployed:
     def page(self, block: str) -> str:
         """Run a block of the manual as it stands; pip has the wheels in place of an index. Give what it printed."""
         offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": WHEELS}
-        done = self.machine.run("bash", "-euo", "pipefail", "-c", block, timeout_s=DEPLOY_S, **offline)
+        # A login shell: it is the one that has the password for reading Redis.
+        script = f"set -euo pipefail\n{block}"
+        done = self.machine.run("bash", "-l", "-c", script, timeout_s=DEPLOY_S, **offline)
         assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 

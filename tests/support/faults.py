@@ -3,6 +3,7 @@
 from typing import Final, NamedTuple
 
 CURRENT = "/opt/quantum/current"
+ADMIN = "bash /home/qt/quantum_trader/ops/redis_admin.sh"
 ENV = "/etc/quantum"
 PAPER = "http://127.0.0.1:8060/paper/faults"
 KEYS = f"{ENV}/credentials"
@@ -153,29 +154,29 @@ VALUES: Final = (
 REDIS: Final = (
     Fault(
         "redis-eviction",
-        "redis-cli CONFIG SET maxmemory 200mb; redis-cli CONFIG SET maxmemory-policy allkeys-lru",
-        "redis-cli CONFIG SET maxmemory-policy noeviction; redis-cli CONFIG SET maxmemory 0",
+        f"{ADMIN} CONFIG SET maxmemory 200mb; {ADMIN} CONFIG SET maxmemory-policy allkeys-lru",
+        f"{ADMIN} CONFIG SET maxmemory-policy noeviction; {ADMIN} CONFIG SET maxmemory 2gb",
         "allkeys-lru",
         "noeviction",
     ),
     Fault(
         "redis-aof",
-        "redis-cli CONFIG SET appendonly no",
-        "redis-cli CONFIG SET appendonly yes",
+        f"{ADMIN} CONFIG SET appendonly no",
+        f"{ADMIN} CONFIG SET appendonly yes",
         "appendonly is off",
         "appendonly yes",
     ),
     Fault(
         "account",
-        "redis-cli HSET quantum:cfg:account mode testnet",
-        "redis-cli HSET quantum:cfg:account mode paper",
+        f"{ADMIN} HSET quantum:cfg:account mode testnet",
+        f"{ADMIN} HSET quantum:cfg:account mode paper",
         "belongs to mode testnet",
         "REDIS_DB",
     ),
     Fault(
         "kill-switch",
-        "redis-cli SET quantum:kill_switch maybe",
-        "redis-cli SET quantum:kill_switch off",
+        f"{ADMIN} SET quantum:kill_switch maybe",
+        f"{ADMIN} SET quantum:kill_switch off",
         "'maybe', which stops everything",
         "ops/kill_switch.sh",
     ),
@@ -192,25 +193,23 @@ REDIS: Final = (
 ALONE: Final = (
     Fault(
         "redis-login",
-        "redis-cli CONFIG SET requirepass secret",
-        "redis-cli -a secret CONFIG SET requirepass ''",
-        "NOAUTH",
+        f"{ADMIN} ACL SETUSER position-state-brain resetpass '>another'",
+        f"{ADMIN} ACL LOAD",
+        "WRONGPASS",
         "correct REDIS_*",
     ),
     Fault(
         "redis",
         "systemctl stop redis-server",
-        "systemctl start redis-server; redis-cli CONFIG SET appendonly yes",
+        "systemctl start redis-server",
         "no Redis at 127.0.0.1:6379",
         "systemctl start redis-server",
     ),
-    Fault(
-        "redis-replica", "redis-cli REPLICAOF 127.0.0.1 1", "redis-cli REPLICAOF NO ONE", "is a replica", "REDIS_HOST"
-    ),
+    Fault("redis-replica", f"{ADMIN} REPLICAOF 127.0.0.1 1", f"{ADMIN} REPLICAOF NO ONE", "is a replica", "REDIS_HOST"),
     Fault(
         "redis-full",
-        "redis-cli CONFIG SET maxmemory 1mb",
-        "redis-cli CONFIG SET maxmemory 0",
+        f"{ADMIN} CONFIG SET maxmemory 1mb",
+        f"{ADMIN} CONFIG SET maxmemory 2gb",
         "takes no writes",
         "raise maxmemory",
     ),

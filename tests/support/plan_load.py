@@ -7,6 +7,7 @@ import json
 import sys
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 from redis import Redis
@@ -21,7 +22,9 @@ GIVE_UP_S = 60.0
 
 def main() -> int:
     """Add them."""
-    redis = Redis(protocol=2, socket_timeout=5)
+    file = Path("/etc/quantum/redis/strategy")
+    password = file.read_text() if file.exists() else None
+    redis = Redis(username="strategy" if password else None, password=password, protocol=2, socket_timeout=5)
     newest: Any = redis.zrange(f"quantum:candles:{SYMBOL}", -1, -1)
     quantity = int(30 / float(json.loads(newest[0])["c"])) + 1
     ids = [_add(redis, number, quantity) for number in range(int(sys.argv[1]))]

@@ -14,7 +14,7 @@ import pytest
 from ops.deploy.catalog import TARGET, UNITS
 from tests.support.booted import BootedMachine
 from tests.support.deploy_page import sections
-from tests.support.deployed import CHECKOUT, Deployed
+from tests.support.deployed import CHECKOUT, REDIS, Deployed
 from tests.support.waiting import wait_until
 
 PROOFS = (
@@ -38,7 +38,7 @@ for folder in /sys/fs/cgroup/memory{group} /sys/fs/cgroup{group}; do
 done
 """
 HALF_WAY = """
-(while (( $(redis-cli XLEN quantum:stream:apply.plan) < {half} )); do sleep 0.1; done
+(while (( $({redis} XLEN quantum:stream:apply.plan) < {half} )); do sleep 0.1; done
 systemctl restart redis-server) &
 cd {checkout} && PYTHONPATH=. exec {python} -B -m tests.support.plan_load {all}
 """
@@ -200,7 +200,7 @@ def test_a_memory_hog_is_ended_alone(machine: BootedMachine, hanging: Hanging) -
 def test_redis_restarted_under_load_loses_nothing(deployed: Deployed, machine: BootedMachine, hanging: Hanging) -> None:
     """Every plan that was added has exactly one result, and every result is counted exactly once."""
     python = "/opt/quantum/current/.venv/bin/python"
-    script = HALF_WAY.format(half=LOADED // 2, all=LOADED, checkout=CHECKOUT, python=python)
+    script = HALF_WAY.format(redis=" ".join(REDIS), half=LOADED // 2, all=LOADED, checkout=CHECKOUT, python=python)
     added = json.loads(machine.sh(script).splitlines()[-1])
     assert len(set(added)) == LOADED
     wait_until(lambda: set(results(machine)) >= set(added), 90, what="a result of every plan", every_s=0.5)
@@ -279,15 +279,15 @@ def test_a_broken_release_takes_itself_back(deployed: Deployed, machine: BootedM
 
 def results(machine: BootedMachine) -> Counter[str]:
     """Count the results by the plan entry that each names."""
-    entries = json.loads(machine.must("redis-cli", "-2", "--json", "XRANGE", "quantum:stream:apply.result", "-", "+"))
+    entries = json.loads(machine.must(*REDIS, "-2", "--json", "XRANGE", "quantum:stream:apply.result", "-", "+"))
     return Counter(dict(zip(fields[::2], fields[1::2], strict=True))["plan_entry_id"] for _, fields in entries)
 
 
 def counted(machine: BootedMachine) -> int:
     """Add up what decision intelligence has counted in all its buckets."""
-    keys = machine.must("redis-cli", "--scan", "--pattern", "quantum:p35:bucket:*").split()
+    keys = machine.must(*REDIS, "--scan", "--pattern", "quantum:p35:bucket:*").split()
     total = 0
     for key in keys:
-        fields = json.loads(machine.must("redis-cli", "-3", "--json", "HGETALL", key))
+        fields = json.loads(machine.must(*REDIS, "-3", "--json", "HGETALL", key))
         total += sum(int(count) for name, count in fields.items() if name.startswith("decision:"))
     return total

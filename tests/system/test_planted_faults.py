@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import pytest
 
 from tests.support import faults
-from tests.support.deployed import CHECKOUT, WHEELS, Deployed
-from tests.support.faults import Fault
+from tests.support.deployed import CHECKOUT, REDIS, WHEELS, Deployed
+from tests.support.faults import ADMIN, Fault
 
 BATCHES: dict[str, tuple[Fault, ...]] = {
     "host": faults.HOST,
@@ -106,8 +106,7 @@ def test_two_deploys_at_once_are_one(deployed: Deployed) -> None:
 def test_a_half_copied_or_half_merged_checkout_is_refused(deployed: Deployed) -> None:
     """Neither a missing part nor the marks of a merge become a release."""
     with undisturbed(deployed):
-        with deployed.changed("microservices/runtime/clock.py", "<<<<<<< HEAD"):
-            merged = deployed.deploy()
+        with deployed.changed("microservices/runtime/clock.py", "            merged = deployed.deploy()
         gone = f"{CHECKOUT}/microservices/apply_layer/main.py"
         deployed.machine.sh(f"mv {gone} {gone}.kept")
         copied = deployed.deploy()
@@ -151,7 +150,7 @@ def test_what_runs_otherwise_than_installed_is_found(deployed: Deployed) -> None
         "systemctl disable --quiet quantum-universe-service; systemctl stop quantum-p35-decision-intelligence;"
         "sed -i s/WatchdogSec=30/WatchdogSec=0/ /etc/systemd/system/quantum-candle-feed.service;"
         "echo '# changed' >> /opt/quantum/current/microservices/runtime/clock.py;"
-        "redis-cli DEL quantum:kill_switch; redis-cli HSET quantum:cfg:account host elsewhere.example"
+        f"{ADMIN} DEL quantum:kill_switch; {ADMIN} HSET quantum:cfg:account host elsewhere.example"
     )
     names = sorted(each["name"] for each in deployed.findings())
     assert names == ["account", "down", "edited", "not-enabled", "not-reloaded", "release"]
@@ -160,8 +159,9 @@ def test_what_runs_otherwise_than_installed_is_found(deployed: Deployed) -> None
     assert "bound to mode paper, host '127.0.0.1'" in said
     assert deployed.version == f"{before}.2", "what runs is never built anew under itself"
     assert set(deployed.running().values()) == {deployed.version}
-    assert deployed.machine.must("redis-cli", "GET", "quantum:kill_switch").strip() == "no_new_risk"
-    deployed.machine.must("redis-cli", "SET", "quantum:kill_switch", "off")
+<<<<<<< HEAD
+    assert deployed.machine.must(*REDIS, "GET", "quantum:kill_switch").strip() == "no_new_risk"
+    deployed.machine.must(*REDIS, "SET", "quantum:kill_switch", "off")
     for port, metric in ((8040, "universe_"), (8041, "marketstate_")):
         assert metric in deployed.machine.must("curl", "-sS", f"http://127.0.0.1:{port}/metrics")
     assert deployed.findings() == []

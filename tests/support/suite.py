@@ -110,9 +110,7 @@ class Suite:
         self._reckoned = Counts(Counter(), Counter(), Counter())
         self.added: list[Added] = []
         """Every entry that was added to the plans' stream, oldest first."""
-        self.paper = PaperExchange(
-            key=self.layout.api_key, secret=self.layout.api_secret, port=self.layout.paper_port
-        )
+        self.paper = PaperExchange(key=self.layout.api_key, secret=self.layout.api_secret, port=self.layout.paper_port)
         self.redis: Redis = connect(self.place.settings("default"), "e2e")
         """Reads."""
         self.strategy: Redis = connect(self.place.settings("strategy"), "e2e-strategy")

@@ -35,9 +35,10 @@ READING: Final = (
 )  # fmt: skip
 SHELL: Final = (
     "-@all", "+@read", "-@dangerous", "+ping", "+select", "+client|setname", "+role", "+info", "+time", "+multi",
-    "+exec", "+discard", "+command", "+acl|whoami",
+    "+exec", "+discard", "+command", "+acl|whoami", "+client|list", "+slowlog|get",
 )  # fmt: skip
-"""A person's, who reads: all of Redis's own reading commands but those that hold it up, such as KEYS."""
+"""A person's, who reads: all of Redis's own reading commands but those that hold it up, such as KEYS, and what the
+runbooks ask of Redis itself."""
 
 
 class Access(Enum):

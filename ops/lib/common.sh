@@ -12,7 +12,7 @@ readonly REDIS_TIMEOUT_S=5
 OPS_LIB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 readonly OPS_LIB
 
-LOGINS=/etc/quantum/redis
+LOGINS=${QUANTUM_REDIS_LOGINS:-/etc/quantum/redis}
 readonly LOGINS          # a password file per user, where a deploy has guarded this machine's Redis
 
 declare -A OPTION=()     # the options' values by name, defaults included; a flag that was given is 1

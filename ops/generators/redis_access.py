@@ -35,10 +35,10 @@ READING: Final = (
 )  # fmt: skip
 SHELL: Final = (
     "-@all", "+@read", "-@dangerous", "+ping", "+select", "+client|setname", "+role", "+info", "+time", "+multi",
-    "+exec", "+discard", "+command", "+acl|whoami", "+client|list", "+slowlog|get",
+    "+exec", "+discard", "+command", "+acl|whoami", "+client|list", "+slowlog|get", "+eval_ro",
 )  # fmt: skip
 """A person's, who reads: all of Redis's own reading commands but those that hold it up, such as KEYS, and what the
-runbooks ask of Redis itself."""
+runbooks ask of Redis itself; and scripts that only read, which are judged command by command."""
 
 
 class Access(Enum):
@@ -114,11 +114,8 @@ PERMITS: Final = permit.key(Gate.GOVERNOR, ANY)
 """Covers the other gates' keys as well, by its shape."""
 HOLDS: Final = control.hold_key(ANY)
 ADOPTIONS: Final = control.adopt_key(ANY)
-WINDOWS: Final = tuple(
-    name(window)
-    for window in Window
-    for name in (decision.counts_key, decision.reasons_key, decision.symbol_reasons_key)
-)
+WINDOWS: Final = tuple(key for window in Window for key in decision.window_keys(window))
+INDEX: Final = decision.index_key(0).removesuffix("0") + ANY
 
 
 def _group(stream: str) -> Iterator[Grant]:
@@ -214,6 +211,7 @@ DECISION_INTELLIGENCE: Final = User(
         Grant(("xclaim",), (result.STREAM,)),
         Grant(("hset", "hincrby"), (decision.STATUS_KEY,), Access.BOTH),
         Grant(("hset", "expire"), (f"{decision.BUCKET_PREFIX}*",)),
+        Grant(("append", "expire"), (INDEX,)),
         Grant(("hset", "zadd", "expire", "del"), WINDOWS),
         Grant(("xadd",), (decision.DEAD_LETTER_STREAM,)),
     ),

@@ -27,7 +27,14 @@ from tests.support.waiting import wait_until
 
 APPLY, BRAIN = "apply-layer", "position-state-brain"
 SYMBOL, DRIFTED = "XRPUSDT", "ADAUSDT"
-READING = ("proof_universe.sh", "proof_order_id.sh", "permit_audit.sh --gates p33")
+READING = (
+    "proof_universe.sh",
+    "proof_order_id.sh",
+    "permit_audit.sh --gates p33",
+    "proof_p33_universe_source.sh --no-unit --metrics-port 0 --wait 20",
+    "proof_p35_decision_intelligence.sh --no-unit --metrics-port 0 --interval 2 --wait 20",
+    "why.sh XRPUSDT",
+)
 
 
 @pytest.fixture(scope="module")

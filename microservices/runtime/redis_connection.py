@@ -11,7 +11,7 @@ from redis.connection import Connection, ConnectionPool, SSLConnection, UnixDoma
 from redis.retry import Retry
 
 from microservices.runtime.errors import Refused
-from microservices.runtime.redis_sentinel import PrimaryConnection, require_primary
+from microservices.runtime.redis_sentinel import PrimaryConnection, Sentinels
 from microservices.runtime.settings import CommonSettings, SettingError
 
 SOCKET_TIMEOUT_S = 6.0  # longer than any block (at most 2 s), so that a timeout always means trouble
@@ -156,12 +156,7 @@ def _sentinels(parts: SplitResult, query: dict[str, str]) -> tuple[str, dict[str
     if not service:
         raise ValueError(parts.path)
     place = f"{service} of sentinels {', '.join(_place(*address) for address in addresses)}"
-    options = {
-        "sentinels": tuple(addresses),
-        "service": service,
-        "redis_connect_func": require_primary,
-    }
-    return place, options | _tcp(), db or query.pop("db", "0")
+    return place, {"sentinels": Sentinels(addresses, service)} | _tcp(), db or query.pop("db", "0")
 
 
 def _place(host: str, port: int) -> str:

@@ -135,6 +135,11 @@ def _check_ports(scene: Scene) -> Iterator[Finding]:
 
 
 def _is_here(place: str) -> bool:
+    """Whether a Redis, or each of the sentinels that know it, is on this machine."""
+    return all(_is_local(address) for address in place.rpartition(" of sentinels ")[2].split(", "))
+
+
+def _is_local(place: str) -> bool:
     host = place.rpartition(":")[0].strip("[]")
     if place.startswith("/") or host == "localhost":
         return True

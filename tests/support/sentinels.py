@@ -13,7 +13,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from microservices.runtime import CommonSettings
-from microservices.runtime.redis_sentinel import Address, primary_of
+from microservices.runtime.redis_sentinel import Address
+from microservices.runtime.redis_sentinel import Sentinels as Asked
 from ops.suite.layout import Layout, Process
 from ops.suite.ports import free_ports
 from tests.support.access import ADMIN, new_passwords, write_acl
@@ -104,7 +105,7 @@ class Sentinels:
 
     def primary(self) -> Address:
         """Say where the sentinels see the primary."""
-        return primary_of(self.sentinels, SERVICE)
+        return Asked(self.sentinels, SERVICE).primary()
 
     @contextmanager
     def misled(self, port: int) -> Iterator[CommonSettings]:
@@ -190,6 +191,6 @@ class Sentinels:
 
 def _is_asked(sentinels: Sequence[Address], service: str) -> bool:
     try:
-        return bool(primary_of(sentinels, service))
+        return bool(Asked(sentinels, service).primary())
     except RedisError:
         return False

@@ -44,6 +44,18 @@ def test_a_shell_s_password_is_the_operator_s(monkeypatch: pytest.MonkeyPatch) -
     assert operator_environment(files) == {"REDIS_HOST": "h"}
 
 
+def test_a_guarded_redis_is_written_as_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the brain's password is one that a deploy made, the operator's lies beside it; an own login comes first."""
+    logins = "/etc/quantum/redis"
+    files = {BRAIN: EnvFile({"REDIS_USERNAME": BRAIN, "REDIS_PASSWORD_FILE": f"{logins}/{BRAIN}"}, [])}
+    theirs = {"REDIS_USERNAME": "operator", "REDIS_PASSWORD_FILE": f"{logins}/operator"}
+    assert operator_environment(files) == theirs
+    monkeypatch.setenv("REDISCLI_AUTH", "only for reading")
+    assert operator_environment(files) == theirs
+    monkeypatch.setenv("REDIS_USERNAME", "admin")
+    assert operator_environment(files) == {"REDIS_USERNAME": "admin"}
+
+
 def test_the_publisher_s_own_redis_counts() -> None:
     """As it does for the service itself: a host of its own sets REDIS_URL aside."""
     values = {"REDIS_URL": "redis://a", "MARKETSTATE_REDIS_HOST": "b", "MARKETSTATE_REDIS_PORT": "7"}

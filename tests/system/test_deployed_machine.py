@@ -141,6 +141,32 @@ def test_the_doctor_finds_nothing(deployed: Deployed) -> None:
     assert deployed.findings() == []
 
 
+def test_redis_lets_in_who_has_a_password_and_does_what_he_may(deployed: Deployed, machine: BootedMachine) -> None:
+    """Nobody without; a shell reads; a script that changes something is the operator; each service is itself."""
+    assert "NOAUTH" in machine.run("redis-cli", "GET", "quantum:kill_switch").stdout
+    as_shell = (
+        "bash",
+        "-lc",
+        "redis-cli ACL WHOAMI; redis-cli GET quantum:kill_switch; redis-cli SET quantum:kill_switch x",
+    )
+    said = machine.run(*as_shell).stdout.splitlines()
+    assert said[:2] == ["default", "off"]
+    assert said[2].startswith("NOPERM")
+    assert deployed.ops("kill_switch.sh", "exits-only").returncode == 0
+    assert deployed.ops("kill_switch.sh", "off", "--yes").returncode == 0
+    logged_in = machine.must(*REDIS, "CLIENT", "LIST")
+    for unit in UNITS:
+        if unit.stage:
+            rows = [row for row in logged_in.splitlines() if f" name={unit.name} " in row]
+            assert rows
+            assert {f" user={unit.short} " in row for row in rows} == {True}, rows
+    modes = machine.sh("cd /etc/quantum/redis && stat -c '%U:%G %a %n' *").splitlines()
+    assert {f"root:qt 640 {name}" for name in ("default", "operator", "strategy")} <= set(modes)
+    assert "root:root 600 admin" in modes
+    refused = [row for row in machine.must(*REDIS, "ACL", "LOG").splitlines() if row.startswith("quantum:")]
+    assert set(refused) <= {"quantum:kill_switch"}
+
+
 def test_the_journal_has_every_unit_s_lines(machine: BootedMachine) -> None:
     """Each says which build it is, and nothing secret is among the lines."""
     secret = machine.must("cat", "/etc/quantum/credentials/BINANCE_API_SECRET").strip()

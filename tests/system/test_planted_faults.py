@@ -106,7 +106,8 @@ def test_two_deploys_at_once_are_one(deployed: Deployed) -> None:
 def test_a_half_copied_or_half_merged_checkout_is_refused(deployed: Deployed) -> None:
     """Neither a missing part nor the marks of a merge become a release."""
     with undisturbed(deployed):
-        with deployed.changed("microservices/runtime/clock.py", "            merged = deployed.deploy()
+        with deployed.changed("microservices/runtime/clock.py", "<<<<<<< HEAD"):
+            merged = deployed.deploy()
         gone = f"{CHECKOUT}/microservices/apply_layer/main.py"
         deployed.machine.sh(f"mv {gone} {gone}.kept")
         copied = deployed.deploy()
@@ -159,7 +160,6 @@ def test_what_runs_otherwise_than_installed_is_found(deployed: Deployed) -> None
     assert "bound to mode paper, host '127.0.0.1'" in said
     assert deployed.version == f"{before}.2", "what runs is never built anew under itself"
     assert set(deployed.running().values()) == {deployed.version}
-<<<<<<< HEAD
     assert deployed.machine.must(*REDIS, "GET", "quantum:kill_switch").strip() == "no_new_risk"
     deployed.machine.must(*REDIS, "SET", "quantum:kill_switch", "off")
     for port, metric in ((8040, "universe_"), (8041, "marketstate_")):

@@ -30,6 +30,14 @@ ROOT_ALONE: Final = (ADMIN, "replica", "sentinel")
 OTHERS: Final = ("REDIS_URL", "REDIS_HOST", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_PASSWORD_FILE")
 """A settings file that sets one of these goes its own way, and is left alone."""
 PROFILE: Final = "quantum-redis.sh"
+SHELL: Final = """\
+# Lets root and the group qt read the suite's Redis: a bare redis-cli is the user `reader`; --user names another.
+if [ -r {file} ]; then
+  REDISCLI_AUTH=$(cat {file})
+  export REDISCLI_AUTH
+  redis-cli() {{ command redis-cli --user reader "$@"; }}
+fi
+"""
 LIST_MODE, PASSWORD_MODE, ROOT_MODE, FOLDER_MODE, READABLE = 0o640, 0o640, 0o600, 0o750, 0o644
 ANSWERS_WITHIN_S: Final = 60.0
 POLL_S: Final = 0.1
@@ -148,9 +156,7 @@ def _give_logins(places: Places, units: Iterable[Unit]) -> list[str]:
         login = {"REDIS_USERNAME": unit.short, "REDIS_PASSWORD_FILE": str(places.logins / unit.short)}
         write_whole(path, filled_in(text, login), LIST_MODE, group)
         said.append(f"set the Redis login in {path}")
-    file = places.logins / "default"
-    lines = f"if [ -r {file} ]; then REDISCLI_AUTH=$(cat {file}); export REDISCLI_AUTH; fi\n"
-    write_whole(places.profile / PROFILE, f"# Lets root and the group qt read the suite's Redis.\n{lines}", READABLE)
+    write_whole(places.profile / PROFILE, SHELL.format(file=places.logins / "reader"), READABLE)
     return said
 
 

@@ -30,7 +30,8 @@ ALL_KEYS: Final = "quantum:*"
 CONNECTION: Final = ("ping", "select", "client|setname", "role", "info", "time", "scan", "multi", "exec", "discard")
 """Every service's, on no key: the handshake, the version and the run's id, transactions, the names of keys."""
 READING: Final = (
-    "exists", "type", "get", "mget", "hget", "hmget", "hgetall", "hlen", "hkeys", "hvals", "zrange", "zcard", "zcount",
+    "exists", "type", "get", "mget", "hget", "hmget", "hgetall", "hlen", "hkeys", "hvals", "zrange", "zrangebyscore",
+    "zcard", "zcount",
     "xrange", "xrevrange", "xread", "xpending", "xinfo|stream", "xinfo|groups",
 )  # fmt: skip
 SHELL: Final = (
@@ -71,6 +72,7 @@ class User:
         reads: the keys it may read.
         grants: what it may do besides.
         root: rules that belong to no selector: a service's commands on no key by default.
+        is_enabled: whether anybody may log in as it.
         runs_scripts: whether it may run scripts; what these call is checked command by command all the same.
     """
 
@@ -78,6 +80,7 @@ class User:
     reads: tuple[str, ...] = ()
     grants: tuple[Grant, ...] = ()
     root: tuple[str, ...] = ("-@all", *(f"+{command}" for command in CONNECTION))
+    is_enabled: bool = True
     runs_scripts: bool = False
 
     def line(self) -> str:
@@ -89,7 +92,8 @@ class User:
             # judged again for each command that the script calls.
             keys = dict.fromkeys([*self.reads, *(key for grant in self.grants for key in grant.keys)])
             selectors.append(Grant(("eval", "evalsha"), tuple(keys), Access.BOTH))
-        parts = [f"user {self.name} reset on {{password:{self.name}}}", *self.root]
+        login = f"on {{password:{self.name}}}" if self.is_enabled else "off"
+        parts = [f"user {self.name} reset {login}", *self.root]
         if self.reads and "+@read" in self.root:
             parts.append(_patterns(Access.READ, self.reads))
         return " ".join([*parts, *(selector.rules() for selector in selectors)])
@@ -116,6 +120,10 @@ HOLDS: Final = control.hold_key(ANY)
 ADOPTIONS: Final = control.adopt_key(ANY)
 WINDOWS: Final = tuple(key for window in Window for key in decision.window_keys(window))
 INDEX: Final = decision.index_key(0).removesuffix("0") + ANY
+
+
+WITH_UPLOAD: Final = ("-@all", *(f"+{command}" for command in (*CONNECTION, "script|load")))
+"""Of services that name their script by its digest alone, many times in one pipeline."""
 
 
 def _group(stream: str) -> Iterator[Grant]:
@@ -145,10 +153,11 @@ CANDLE_FEED: Final = User(
     "candle-feed",
     reads=(*UNIVERSE, candles.key(ANY), control.BACKOFF_KEY),
     grants=(
-        Grant(("zadd", "zremrangebyscore", "zremrangebyrank", "del"), (candles.key(ANY),)),
+        Grant(("zadd", "zrem", "zremrangebyscore", "zremrangebyrank", "del"), (candles.key(ANY),)),
         Grant(("hset",), (candles.STATUS_KEY,)),
         BACKOFF,
     ),
+    root=WITH_UPLOAD,
     runs_scripts=True,
 )
 MARKETSTATE: Final = User(
@@ -186,7 +195,8 @@ APPLY: Final = User(
     "apply-layer",
     reads=(
         account.KEY, control.KILL_SWITCH_KEY, control.BACKOFF_KEY, HOLDS, plan.STREAM, PERMITS, permit.EVENTS,
-        position.ACCOUNT_KEY, position.inflight_key(ANY), position.LEDGER_CURSOR_KEY, result.STREAM, claim.LEASE_KEY,
+        position.ACCOUNT_KEY, position.inflight_key(ANY), position.LEDGER_CURSOR_KEY, position.BASELINE_KEY,
+        universe.INSTRUMENTS_KEY, result.STREAM, claim.LEASE_KEY,
         claim.OPEN_KEY, claim.OPENS_KEY, claim.key(ANY),
     ),
     grants=(
@@ -215,7 +225,7 @@ DECISION_INTELLIGENCE: Final = User(
         Grant(("hset", "zadd", "expire", "del"), WINDOWS),
         Grant(("xadd",), (decision.DEAD_LETTER_STREAM,)),
     ),
-    root=("-@all", *(f"+{command}" for command in (*CONNECTION, "script|load"))),
+    root=WITH_UPLOAD,
     runs_scripts=True,
 )
 
@@ -243,8 +253,12 @@ OPERATOR: Final = User(
     root=SHELL,
     runs_scripts=True,
 )
-DEFAULT: Final = User("default", reads=(ALL_KEYS,), root=SHELL)
-ADMIN: Final = User("admin", root=("+@all", "~*", "&*"))
+READER: Final = User("reader", reads=(ALL_KEYS,), root=SHELL)
+ALL: Final = ("+@all", "~*", "&*")
+DEFAULT: Final = User("default", root=ALL, is_enabled=False)
+"""Nobody's, and it may do all: Redis runs its append-only file's transactions under this name when it starts (7.0.15),
+and silently leaves out what it may not do. With less, every restart would lose what scripts and MULTI had written."""
+ADMIN: Final = User("admin", root=ALL)
 """The machine's own administrator: loads this list, and changes what only Redis's configuration can."""
 REPLICA: Final = User("replica", root=("-@all", "+psync", "+replconf", "+ping"))
 SENTINEL: Final = User(
@@ -266,6 +280,7 @@ USERS: Final = (
     _gate("portfolio-gate", permit.key(Gate.P26, ANY), "quantum:portfolio:gate_status"),
     STRATEGY,
     OPERATOR,
+    READER,
     DEFAULT,
     ADMIN,
     REPLICA,

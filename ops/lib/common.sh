@@ -132,7 +132,7 @@ run_remotely() {
 }
 
 # as_operator: logs in as `operator` where nobody is named, and this machine's own Redis is meant and guarded: what changes
-# something must not come as `default`, who can only read.
+# something must not come as `reader`, who can only read.
 as_operator() {
   if is_machines_own && [[ -r $LOGINS/operator ]]; then
     export REDIS_USERNAME=operator REDIS_PASSWORD_FILE=$LOGINS/operator
@@ -146,12 +146,12 @@ is_machines_own() {
 }
 
 # Finds Redis as every service does: REDIS_URL, else REDIS_HOST, REDIS_PORT and REDIS_DB; REDIS_USERNAME;
-# REDIS_PASSWORD, else REDIS_PASSWORD_FILE, else the REDISCLI_AUTH that is there, else on a machine whose Redis a deploy
-# has guarded the password of `default`. Ends the script where it is not there.
+# REDIS_PASSWORD, else REDIS_PASSWORD_FILE, else on a machine whose Redis a deploy has guarded `reader` with its password,
+# else the REDISCLI_AUTH that is there. Ends the script where it is not there.
 connect_redis() {
   local version said username=${REDIS_USERNAME:-} password=''
-  if is_machines_own && [[ -z ${REDISCLI_AUTH:-} && -r $LOGINS/default ]]; then
-    password=$(<"$LOGINS/default")
+  if is_machines_own && [[ -r $LOGINS/reader ]]; then
+    username=reader password=$(<"$LOGINS/reader")
   fi
   command -v redis-cli >/dev/null || die "redis-cli is not installed (Debian: redis-tools)"
   command -v python3 >/dev/null || die "python3 is not installed"

@@ -23,7 +23,7 @@ for word in "$@"; do
   [[ $word != 6379 ]] || word={port}
   words+=("$word")
 done
-exec {redis_cli} -p {port} "${{words[@]}}"
+exec {redis_cli} --user reader -p {port} "${{words[@]}}"
 """
 
 
@@ -56,7 +56,7 @@ class Shell:
             ["bash", "-c", here],
             env={
                 "PATH": f"{self._folder}:{os.environ['PATH']}",
-                "REDISCLI_AUTH": (self._logins / "default").read_text(),
+                "REDISCLI_AUTH": (self._logins / "reader").read_text(),
                 "QUANTUM_REDIS_LOGINS": str(self._logins),
             },
             cwd=ROOT,

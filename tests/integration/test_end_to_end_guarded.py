@@ -50,12 +50,10 @@ def place(suite: Suite) -> GuardedRedis:
     return suite.place
 
 
-def run(suite: Suite, script: str, *, user: str = "", **more: str) -> subprocess.CompletedProcess[str]:
-    """Run a script of the operator's, with the password of the shell, or logged in as another user."""
+def run(suite: Suite, script: str, *, user: str = "reader", **more: str) -> subprocess.CompletedProcess[str]:
+    """Run a script of the operator's, logged in as this user."""
     guarded, words = place(suite), script.split()
-    login = {"REDISCLI_AUTH": guarded.passwords["default"]}
-    if user:
-        login = {"REDIS_USERNAME": user, "REDIS_PASSWORD_FILE": str(guarded.password_file(user))}
+    login = {"REDIS_USERNAME": user, "REDIS_PASSWORD_FILE": str(guarded.password_file(user))}
     return ops(words[0], *words[1:], port=guarded.port, **login, **more)
 
 
@@ -63,7 +61,7 @@ def denied(suite: Suite) -> list[str]:
     """Ask Redis what it has refused to the services, as `user: what`."""
     with connect(place(suite).settings(ADMIN), "test") as admin:
         rows: Any = admin.acl_log()
-    ours = [row for row in rows if row["username"] in set(place(suite).passwords) - {"default", "operator", "strategy"}]
+    ours = [row for row in rows if row["username"] in set(place(suite).passwords) - {"reader", "operator", "strategy"}]
     return [f"{row['username']}: {row['object']} ({row['context']})" for row in ours]
 
 
@@ -104,13 +102,13 @@ def test_a_drift_is_held_and_adopted(suite: Suite) -> None:
 
 
 @pytest.mark.parametrize("script", READING)
-def test_proofs_and_audit_hold_with_the_shells_password(suite: Suite, script: str) -> None:
-    """As `default`, who can only read; a command printed bare in a document works as well."""
+def test_proofs_and_audit_hold_for_who_only_reads(suite: Suite, script: str) -> None:
+    """As `reader`, by script and by redis-cli."""
     done = run(suite, script)
     assert done.returncode == 0, done.stdout + done.stderr
     bare = subprocess.run(
-        ["redis-cli", "-p", str(place(suite).port), "GET", control.KILL_SWITCH_KEY],
-        env={"PATH": "/usr/bin:/bin", "REDISCLI_AUTH": place(suite).passwords["default"]},
+        ["redis-cli", "--user", "reader", "-p", str(place(suite).port), "GET", control.KILL_SWITCH_KEY],
+        env={"PATH": "/usr/bin:/bin", "REDISCLI_AUTH": place(suite).passwords["reader"]},
         capture_output=True, text=True, timeout=30,
     )  # fmt: skip
     assert bare.stdout == "off\n"
@@ -120,7 +118,7 @@ def test_the_kill_switch_is_the_operators(suite: Suite) -> None:
     """Set by the operator, and obeyed; refused in one line to whoever may only read."""
     assert run(suite, "kill_switch.sh exits-only", user="operator").returncode == 0
     assert_denied(suite.follow(suite.open("LINKUSDT")), Reason.KILL_SWITCH)
-    refused = run(suite, "kill_switch.sh off --yes", user="default")
+    refused = run(suite, "kill_switch.sh off --yes", user="reader")
     assert (refused.returncode, "NOPERM" in refused.stderr, len(refused.stderr.splitlines())) == (1, True, 1)
     assert suite.redis.get(control.KILL_SWITCH_KEY) == KillSwitch.NO_NEW_RISK.value.encode()
     assert run(suite, "kill_switch.sh off --yes", user="operator").returncode == 0

@@ -67,6 +67,7 @@ FAMILIES = {
     "a stranger's": "stranger",
 }
 READS = {
+    "ZRANGEBYSCORE": "0 1",
     "EXISTS": "", "TYPE": "", "GET": "", "MGET": "", "HGET": "f", "HMGET": "f", "HGETALL": "", "ZRANGE": "0 -1",
     "XRANGE": "- +", "XREVRANGE": "+ -", "XPENDING": "g",
 }  # fmt: skip
@@ -98,13 +99,13 @@ READABLE = {
     "marketstate": f"{UNIVERSE} candles candles:status",
     "position-state-brain": f"{UNIVERSE} {POSITIONS} {CHAIN}",
     "apply-layer": "cfg:account kill_switch backoff hold plan permit permit:p26 permit:p33 events account inflight "
-    "cursor result apply:lease open opens claim",
+    "cursor baseline instruments result apply:lease open opens claim",
     "p35-decision-intelligence": f"result p35:status bucket dead_letter {WINDOWS}",
     "governor": EVERYTHING,
     "portfolio-gate": EVERYTHING,
     "strategy": EVERYTHING,
     "operator": EVERYTHING,
-    "default": EVERYTHING,
+    "reader": EVERYTHING,
     "replica": "",
     "sentinel": "",
 }
@@ -117,9 +118,9 @@ CHANGEABLE: dict[str, dict[str, str]] = {
         "backoff": "HSET",
     },
     "candle-feed": {
-        "candles": "ZADD ZREMRANGEBYSCORE ZREMRANGEBYRANK DEL",
+        "candles": "ZADD ZREM ZREMRANGEBYSCORE ZREMRANGEBYRANK DEL",
         # Its name is of the same form as the candles' own, and the writer is the same.
-        "candles:status": "HSET ZADD ZREMRANGEBYSCORE ZREMRANGEBYRANK DEL",
+        "candles:status": "HSET ZADD ZREM ZREMRANGEBYSCORE ZREMRANGEBYRANK DEL",
         "backoff": "HSET",
     },
     "marketstate": {"marketstate": "HSET PEXPIRE", "marketstate:stream": "XADD", "marketstate_status": "HSET"},
@@ -172,7 +173,7 @@ CHANGEABLE: dict[str, dict[str, str]] = {
         "cfg:account": "HSET HSETNX HDEL DEL",
         "backoff": "HSET",
     },
-    "default": {},
+    "reader": {},
     "replica": {},
     "sentinel": {},
 }
@@ -190,13 +191,15 @@ ON_NO_KEY = {
 CONNECTED = "PING ROLE TIME INFO SELECT SCAN CLIENT·SETNAME MULTI EXEC"
 SHELL = f"{CONNECTED} ACL·WHOAMI COMMAND RANDOMKEY DBSIZE CLIENT·LIST SLOWLOG·GET"
 NEEDS_NO_KEY = dict.fromkeys(READABLE, CONNECTED) | {
+    "candle-feed": f"{CONNECTED} SCRIPT·LOAD",
     "p35-decision-intelligence": f"{CONNECTED} SCRIPT·LOAD",
     "strategy": SHELL,
     "operator": SHELL,
-    "default": SHELL,
+    "reader": SHELL,
     "replica": "PING PSYNC",
     "sentinel": "PING MULTI EXEC ROLE INFO CONFIG·REWRITE CLIENT·SETNAME CLIENT·KILL SCRIPT·KILL",
 }
+DEFAULT = "default"
 RUN_SCRIPTS = {"universe-service", "candle-feed", "position-state-brain", "apply-layer", "operator"} | {
     "p35-decision-intelligence"
 }
@@ -244,11 +247,13 @@ def allowed(admin: Redis, user: str, commands: dict[str, list[str]]) -> set[str]
 
 
 def test_the_users_are_those_of_the_list(admin: Redis) -> None:
-    """No user that nobody has thought of, each with one password and none without."""
+    """No user that nobody has thought of, each with one password and none without; as `default` nobody comes in."""
     listed: Any = admin.acl_list()
     lines = [line.split() for line in listed]
-    assert {line[1] for line in lines} == {*READABLE, ADMIN} == set(PASSWORDS)
-    for line in lines:
+    assert {line[1] for line in lines} == {*READABLE, ADMIN, DEFAULT} == {*PASSWORDS, DEFAULT}
+    by_user = {line[1]: line for line in lines}
+    assert "off" in by_user.pop(DEFAULT)
+    for line in by_user.values():
         assert "on" in line
         assert "nopass" not in line
         assert sum(word.startswith("#") for word in line) == 1
@@ -310,16 +315,41 @@ def _by_family(user: str) -> Iterator[tuple[str, str]]:
 def test_who_needs_no_script_runs_none(admin: Redis, user: str) -> None:
     """Nor a function; people who read may run what only reads, as why.sh does."""
     scripts = {name: [name, "return 1", "0"] for name in ("EVAL", "EVALSHA", "EVAL_RO", "FCALL", "FCALL_RO")}
-    reads = user in {"strategy", "default"}
+    reads = user in {"strategy", "reader"}
     assert allowed(admin, user, scripts) == ({"EVAL_RO"} if reads else set())
 
 
 def test_without_a_password_nobody_reads(server: RedisServer) -> None:
     """Neither without a login nor with somebody else's password."""
-    for user, password in ((None, None), ("operator", PASSWORDS["default"])):
+    logins = ((None, None), (None, PASSWORDS["reader"]), ("operator", PASSWORDS["reader"]), (DEFAULT, ""))
+    for user, password in logins:
         client = Redis(port=server.port, username=user, password=password, protocol=2)
         with client, pytest.raises(AuthenticationError):
             client.get("quantum:kill_switch")
+
+
+def test_a_restart_loses_nothing_that_was_written_together(tmp_path: Path) -> None:
+    """What MULTI and scripts wrote comes back from the append-only file, whoever wrote it.
+
+    Redis 7.0.15 judges it by the rights of `default` when it starts, and leaves out without a word what these forbid.
+    """
+    acl = write_acl(tmp_path / "users.acl", PASSWORDS)
+    options = ["--aclfile", str(acl)]
+    with RedisServer(appendonly=True, options=options, login=(ADMIN, PASSWORDS[ADMIN])) as running:
+        with login(running, "apply-layer") as client:
+            unit = client.pipeline(transaction=True)
+            for number in range(2):
+                unit.hset(FAMILIES["open"], f"plan-{number}", "{}")
+            unit.execute()
+            client.eval("return redis.call('HSET', KEYS[1], 'a', 'b', 'c', 'd')", 1, FAMILIES["claim"])
+            client.eval("for _, key in ipairs(KEYS) do redis.call('SET', key, 'x') end", 1, FAMILIES["apply:lease"])
+            keys = {FAMILIES[name].encode() for name in ("open", "claim", "apply:lease")}
+        running.stop()
+        running.start()
+        with running.client() as client:
+            assert set(client.keys()) == keys
+            assert client.hlen(FAMILIES["open"]) == 2
+            assert client.acl_log() == []
 
 
 def test_the_template_itself_opens_no_redis(tmp_path: Path) -> None:

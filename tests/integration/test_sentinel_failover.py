@@ -74,7 +74,7 @@ def load(sentinels: Sentinels) -> Iterator[list[tuple[float, str]]]:
 
 def test_every_script_finds_the_primary(suite: Suite, sentinels: Sentinels) -> None:
     """With the same REDIS_URL as the services; without a sentinel that answers there is one line."""
-    done = ops("proof_universe.sh", port=1, REDIS_URL=sentinels.url("default"))
+    done = ops("proof_universe.sh", port=1, REDIS_URL=sentinels.url("reader"))
     assert done.returncode == 0, done.stdout + done.stderr
     refused = ops("proof_universe.sh", port=1, REDIS_URL="redis+sentinel://127.0.0.1:1,127.0.0.1:2/quantum/0")
     assert refused.returncode == 1

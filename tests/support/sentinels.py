@@ -116,7 +116,7 @@ class Sentinels:
         address = [("127.0.0.1", mistaken)]
         try:
             wait_until(lambda: _is_asked(address, SERVICE + "-misled"), READY_WITHIN_S, what="the sentinel to answer")
-            url = f"redis+sentinel://default:{self.passwords['default']}@127.0.0.1:{mistaken}/{SERVICE}-misled/0"
+            url = f"redis+sentinel://reader:{self.passwords['reader']}@127.0.0.1:{mistaken}/{SERVICE}-misled/0"
             yield CommonSettings(redis_url=url)
         finally:
             ended = self._watching.pop(watching)

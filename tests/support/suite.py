@@ -111,7 +111,7 @@ class Suite:
         self.added: list[Added] = []
         """Every entry that was added to the plans' stream, oldest first."""
         self.paper = PaperExchange(key=self.layout.api_key, secret=self.layout.api_secret, port=self.layout.paper_port)
-        self.redis: Redis = connect(self.place.settings("default"), "e2e")
+        self.redis: Redis = connect(self.place.settings("reader"), "e2e")
         """Reads."""
         self.strategy: Redis = connect(self.place.settings("strategy"), "e2e-strategy")
         """Adds plans."""

@@ -150,7 +150,7 @@ def test_redis_lets_in_who_has_a_password_and_does_what_he_may(deployed: Deploye
         "redis-cli ACL WHOAMI; redis-cli GET quantum:kill_switch; redis-cli SET quantum:kill_switch x",
     )
     said = machine.run(*as_shell).stdout.splitlines()
-    assert said[:2] == ["default", "off"]
+    assert said[:2] == ["reader", "off"]
     assert said[2].startswith("NOPERM")
     assert deployed.ops("kill_switch.sh", "exits-only").returncode == 0
     assert deployed.ops("kill_switch.sh", "off", "--yes").returncode == 0
@@ -161,7 +161,7 @@ def test_redis_lets_in_who_has_a_password_and_does_what_he_may(deployed: Deploye
             assert rows
             assert {f" user={unit.short} " in row for row in rows} == {True}, rows
     modes = machine.sh("cd /etc/quantum/redis && stat -c '%U:%G %a %n' *").splitlines()
-    assert {f"root:qt 640 {name}" for name in ("default", "operator", "strategy")} <= set(modes)
+    assert {f"root:qt 640 {name}" for name in ("reader", "operator", "strategy")} <= set(modes)
     assert "root:root 600 admin" in modes
     refused = [row for row in machine.must(*REDIS, "ACL", "LOG").splitlines() if row.startswith("quantum:")]
     assert set(refused) <= {"quantum:kill_switch"}

@@ -108,6 +108,8 @@ def test_the_suite_goes_on_after_its_primary_was_killed_under_load(suite: Suite,
             suite.plan(symbol=SYMBOL)
         wait_until(lambda: sentinels.has_failed_over(was), FAILED_OVER_WITHIN_S, what="the failover", every_s=0.02)
         failed_over_at, failed_over_ms = time.monotonic(), time.time() * 1000
+        # Each client asks a sentinel of its own choice, which may be the last to hear of it.
+        wait_until(lambda: _answers(suite), 25, what="the new primary to answer", every_s=0.02)
         probe = suite.open(UNKNOWN, qty=1)
         wait_until(lambda: suite.results(probe), GOES_ON_WITHIN_S + 10, what="the suite to go on", every_s=0.02)
         went_on_s = time.monotonic() - failed_over_at
@@ -158,11 +160,13 @@ def test_a_claim_that_the_failover_loses_is_not_ordered_again(suite: Suite, sent
     assert story.order is not None
     assert story.result.quantity == story.order.executed_qty
     wait_until(lambda: suite.ledgers() == suite.positions(), 25, what="ledger and exchange to agree")
-    assert suite.results(lost) == []
+    # The executor may have had it in hand already: without a permit it ends without an order.
+    assert [one.executed for one in suite.results(lost)] in ([], [False])
+    assert suite.posts(lost) == []
 
 
 def _answers(suite: Suite) -> bool:
     try:
-        return bool(suite.redis.ping())
+        return all(client.ping() for client in (suite.redis, suite.strategy, suite.operator))
     except RedisError:
         return False

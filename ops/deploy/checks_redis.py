@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from ops.deploy import systemd
 from ops.deploy.machine import Fault, Finding, last_line, one_line, run
 from ops.deploy.redis_access import is_guarded
-from ops.deploy.scene import Scene, operator_environment, redis_command, redis_environment
+from ops.deploy.scene import LOGIN_NAMES, Scene, operator_environment, redis_command, redis_environment
 from ops.lib.redis_cli import CannotTell, RedisCli, pairs, text
 from ops.lib.redis_cli import Fault as Refusal
 
@@ -58,16 +58,19 @@ def as_operator(scene: Scene) -> RedisCli:
 
 
 def _check_logins(logins: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
-    told: dict[tuple[tuple[str, str], ...], str] = {}
+    tried: set[tuple[tuple[str, str], ...]] = set()
+    away: set[tuple[tuple[str, str], ...]] = set()
     for short, environment in logins.items():
         login = tuple(sorted(environment.items()))
-        if login in told:
+        place = tuple(pair for pair in login if pair[0] not in LOGIN_NAMES)
+        if login in tried or place in away:
             continue
-        told[login] = ""
+        tried.add(login)
         try:
             redis_command(environment, as_operator=False)
         except Fault as fault:
             refused = any(word in str(fault) for word in ("NOAUTH", "WRONGPASS", "AUTH failed", "NOPERM"))
+            away |= set() if refused else {place}
             name = "redis-login" if refused else "redis"
             fix = f"correct REDIS_* in /etc/quantum/{short}.env" if refused else "systemctl start redis-server"
             yield Finding(name, f"{short}.env: {fault}", fix)

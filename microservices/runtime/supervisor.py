@@ -59,6 +59,7 @@ class Supervisor:
         self._clock = clock
         self._notifier = notifier
         self._runners: list[LoopRunner] = []
+        self._prepared = threading.Event()
         self._end: Exception | None = None
         self._hung = ""
         self._hung_since = math.inf
@@ -94,7 +95,7 @@ class Supervisor:
             if is_redis_away(trouble.error):
                 return f"waiting for Redis {self._place}, {now - trouble.since:.0f} s"
         said = [_said(name, trouble, now) for name, trouble in troubles]
-        if not self._runners[0].done.is_set():
+        if not self._prepared.is_set():
             return "; ".join(said) or "starting"
         line, error = attempt(self._service.status_line)
         return "; ".join([*said, str(line) if error is None else f"status line: {one_line(error)}"])
@@ -105,6 +106,7 @@ class Supervisor:
         self._service.prepare()
         for loop in self._service.loops():
             self._start(loop)
+        self._prepared.set()
         self._told_at = float("-inf")  # say so at once
         return 0.0
 

@@ -390,6 +390,7 @@ def test_hedge_mode_stops_everything_and_ends_with_it(suite: Suite, held: dict[s
     for story in denied:
         assert_denied(story, Reason.HEDGE_MODE_UNSUPPORTED)
     wait_until(lambda: suite.account().one_way, 10, what="the brain to see one-way mode")
+    suite.wait_for_snapshot()
     assert [story.result.executed for story in stories()] == [True, True]
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from redis import Redis
 
 from microservices.contracts import claim, control, decision, permit, plan, position, result
 from microservices.contracts.fields import WrittenFields
+from ops.lib import why
+from ops.lib.redis_cli import RedisCli
 from tests.support.clock import FakeClock
 from tests.support.counting import run_dry, service
 from tests.support.daemon import ROOT
@@ -317,8 +320,10 @@ def test_rubbish_in_the_streams_is_told_and_not_believed(redis_server: RedisServ
     assert ops(SCRIPT, "p", port=redis_server.port).returncode == 0
 
 
-def test_how_far_it_looked_is_said(redis_server: RedisServer, redis_client: Redis) -> None:
-    """Without keys and index it looks back as long as there is time, and says where that ended."""
+def test_how_far_it_looked_is_said(
+    redis_server: RedisServer, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without keys and index it looks back as long as there is time, here for one round, and says where that ended."""
     rng = random.Random(3)
     pipeline = redis_client.pipeline(transaction=False)
     begin_ms = NOW_MS - 40 * HOUR_MS
@@ -326,12 +331,15 @@ def test_how_far_it_looked_is_said(redis_server: RedisServer, redis_client: Redi
         fields: WrittenFields = {"plan_id": f"{rng.getrandbits(64):x}", "symbol": "OTHERUSDT", "decision": "SKIP"}
         pipeline.xadd(plan.STREAM, fields, id=f"{begin_ms + number * 2_000}-0")
     pipeline.execute()
-    document = ops_json(SCRIPT, "never", port=redis_server.port)
-    assert document["exit"] == 3
-    looked_back_to = document["looked_back_to"]
-    assert looked_back_to is None or looked_back_to > begin_ms / 1000
-    if looked_back_to is not None:
-        assert "plans were looked through only back to " in ops(SCRIPT, "never", port=redis_server.port).stdout
+    said = "plans were looked through only back to "
+    with RedisCli(["redis-cli", "-p", str(redis_server.port)]) as cli:
+        monkeypatch.setattr(why, "SEARCH_S", 60.0)
+        assert not [line for line in why.prove(cli, Namespace(what="never")).lines if said in line]
+        monkeypatch.setattr(why, "SEARCH_S", 0.0)
+        verdict = why.prove(cli, Namespace(what="never"))
+    assert verdict.exit_code == 3
+    assert begin_ms / 1000 < verdict.facts["looked_back_to"] < NOW_MS / 1000
+    assert [line for line in verdict.lines if said in line]
 
 
 def test_a_key_of_another_type_is_named(redis_server: RedisServer, redis_client: Redis) -> None:

@@ -1,7 +1,6 @@
 """The paper exchange's WebSocket streams on the wire: forms, frames, rules and faults."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -173,9 +172,8 @@ def test_who_sends_too_much_or_listens_to_too_much_is_closed(paper: PaperExchang
 
     async def story() -> None:
         async with listening(paper, "/ws") as stream:
-            with contextlib.suppress(ConnectionError):  # it may have been closed before the last was sent
-                for number in range(30):
-                    await stream.socket.send_json({"method": "LIST_SUBSCRIPTIONS", "id": number})
+            for number in range(4):  # one too many; more would meet a closed connection, which tells no reason
+                await stream.socket.send_json({"method": "LIST_SUBSCRIPTIONS", "id": number})
             assert await stream.end() == 1008
         async with listening(paper, "/ws") as stream:
             await stream.socket.send_json({"method": "SUBSCRIBE", "params": [BTC, ETH, "x@kline_1m"], "id": 1})

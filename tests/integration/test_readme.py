@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from tests.support.ops import put_tool
 from tests.support.redis_server import RedisServer
@@ -49,8 +50,10 @@ def test_a_make_command_is_one_of_the_makefile(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", [line for line in commands() if not line.startswith("make")])
-def test_a_command_runs_as_it_stands(command: str, redis_server: RedisServer, tmp_path: Path) -> None:
-    """Exit 0, on a Redis at the default address (here the test's own)."""
+def test_a_command_runs_as_it_stands(
+    command: str, redis_server: RedisServer, redis_client: Redis, tmp_path: Path
+) -> None:
+    """Exit 0, on an empty Redis at the default address (here the test's own)."""
     put_tool(tmp_path, "redis-cli", f'exec {shutil.which("redis-cli")} -p {redis_server.port} "$@"')
     environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "STATE_DIRECTORY": str(tmp_path)}
     environment |= {"BINANCE_API_KEY": "key", "BINANCE_API_SECRET": "secret"}

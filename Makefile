@@ -22,7 +22,7 @@ lint: setup
 	@find ops tests .ci -type f \( -name '*.sh' -o -name run \) -exec shellcheck -x {} +
 
 test: lint ## everything, set-up included
-	@$(PY) -m pytest -n 2 --dist loadfile
+	@$(PY) -m pytest -n 3 --dist loadfile
 
 check: lint ## the fast part: lint, types, unit tests
 	@$(PY) -m pytest -n 2 tests/unit -m 'not slow'

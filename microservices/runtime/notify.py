@@ -15,6 +15,9 @@ STATUS_LENGTH = 400  # characters; systemctl shows one line, and a datagram is b
 class Notifier:
     """Send messages to the socket that systemd names; without one, do nothing.
 
+    The socket's queue may be full (a namespace's own holds ten messages) while systemd has other things to do, and
+    nothing here waits for it: what must not be lost is owed, and sent before whatever is said next.
+
     Args:
         environ: where NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID are looked up.
     """
@@ -28,31 +31,33 @@ class Notifier:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
             self._socket.setblocking(False)
         self._status = ""
+        self._owed: list[str] = []
         self.watchdog_s = _watchdog_s(environ)
 
     def ready(self) -> None:
-        """Say that the start is over."""
-        self._send("READY=1")
+        """Say that the start is over; owed, since without it systemd ends the unit when its time to start is up."""
+        self._owe("READY=1")
 
     def stopping(self) -> None:
         """Say that the end has begun."""
-        self._send("STOPPING=1")
+        self._owe("STOPPING=1")
 
     def watchdog(self) -> None:
         """Say that every loop makes progress."""
+        self._pay()
         self._send("WATCHDOG=1")
 
     def hung(self) -> None:
         """Say that a loop makes no progress: systemd does at once what it would do when the watchdog's time is up."""
         if self.watchdog_s is not None:
-            self._send("WATCHDOG=trigger")
+            self._owe("WATCHDOG=trigger")
 
     def status(self, line: str) -> None:
-        """Show one human line in `systemctl status`; an unchanged line is not sent again."""
+        """Show one human line in `systemctl status`; a line that systemd has already is not sent again."""
+        self._pay()
         line = printable(line)[:STATUS_LENGTH]
-        if line != self._status:
+        if line != self._status and self._send(f"STATUS={line}"):
             self._status = line
-            self._send(f"STATUS={line}")
 
     def close(self) -> None:
         """Close the socket; later messages go nowhere."""
@@ -60,13 +65,25 @@ class Notifier:
             self._socket.close()
             self._socket = None
 
-    def _send(self, message: str) -> None:
+    def _owe(self, message: str) -> None:
+        self._owed.append(message)
+        self._pay()
+
+    def _pay(self) -> None:
+        """Send what is owed, in order, as far as systemd takes it."""
+        while self._owed and self._send(self._owed[0]):
+            self._owed.pop(0)
+
+    def _send(self, message: str) -> bool:
+        """Hand systemd a message; False where it was not taken."""
         if self._socket is None:
-            return
+            return True
         try:
             self._socket.sendto(message.encode(), self._address)
-        except OSError as error:  # a lost message is repeated by the next one; the daemon must not stop for it
+        except OSError as error:  # its queue is full, or it starts anew itself; the daemon must not stop for it
             logger.debug("systemd was not notified: %s", error)
+            return False
+        return True
 
 
 def _watchdog_s(environ: Mapping[str, str]) -> float | None:

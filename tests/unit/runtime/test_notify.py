@@ -1,5 +1,6 @@
 """Messages to systemd: paths, abstract names, and nothing where nobody listens."""
 
+import contextlib
 import os
 import secrets
 import socket
@@ -30,6 +31,15 @@ def received(end: socket.socket) -> list[str]:
             return messages
 
 
+def fill_queue(address: str) -> None:
+    """Send until no more is taken, each time from a new socket: one's own buffer may be full before the queue is."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+                other.setblocking(False)
+                other.sendto(b"other units' own", address)
+
+
 def test_messages_arrive(listener: tuple[str, socket.socket]) -> None:
     """Readiness, status, watchdog and the end are said in systemd's words; an unchanged status only once."""
     name, end = listener
@@ -42,6 +52,23 @@ def test_messages_arrive(listener: tuple[str, socket.socket]) -> None:
     notifier.close()
     notifier.watchdog()
     assert received(end) == ["READY=1", "STATUS=566 symbols, 12 s old", "WATCHDOG=1", "STOPPING=1"]
+
+
+def test_what_a_full_queue_does_not_take_is_said_again(listener: tuple[str, socket.socket]) -> None:
+    """Systemd is at work elsewhere, and its queue is full: readiness and status reach it all the same, in order.
+
+    Lost, they would leave a unit at "starting" until systemd ends it after `TimeoutStartSec=`.
+    """
+    name, end = listener
+    fill_queue("\0" + name[1:] if name.startswith("@") else name)
+    notifier = Notifier({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "30000000"})
+    notifier.ready()
+    notifier.status("566 symbols")
+    notifier.hung()
+    assert set(received(end)) == {"other units' own"}
+    notifier.status("566 symbols")
+    notifier.close()
+    assert received(end) == ["READY=1", "WATCHDOG=trigger", "STATUS=566 symbols"]
 
 
 def test_a_hung_loop_is_told_at_once_where_a_watchdog_waits(listener: tuple[str, socket.socket]) -> None:

@@ -29,10 +29,6 @@ from microservices.exchange import SharedBackoff, SignedClient
 from microservices.runtime import Clock, Loop, SingleInstance
 
 UNIT = "quantum-apply-layer"
-ORDER_SHARE_S = 30.0
-"""What sending an order may take besides the order's own deadline before the worker counts as hung."""
-RECOVERY_MAX_S = 120.0
-RESOLVER_MAX_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +93,7 @@ def assemble(given: Surroundings, binding: AccountBinding, check: Callable[[], N
     core = _Core(given, register, scripts, closer, resolver, recovery, threading.Event())
     loops = [
         *_reading(core),
-        Loop("judge", judge.tick, wake=core.judge_wake, max_tick_s=RECOVERY_MAX_S),
+        Loop("judge", judge.tick, wake=core.judge_wake),
         *(_worker(core, number) for number in range(1, settings.apply_workers + 1)),
         _resolving(resolver),
         *_beside(core),
@@ -135,7 +131,6 @@ def _reading(core: _Core) -> list[Loop]:
 
 
 def _worker(core: _Core, number: int) -> Loop:
-    timeout_s = core.given.settings.apply_order_timeout_ms / 1000
     worker = OrderWorker(
         core.register,
         core.scripts,
@@ -145,16 +140,16 @@ def _worker(core: _Core, number: int) -> Loop:
         backoff=core.given.backoff,
         closer=core.closer,
         resolver=core.resolver,
-        timeout_s=timeout_s,
+        timeout_s=core.given.settings.apply_order_timeout_ms / 1000,
         on_free=core.judge_wake.set,
     )
-    loop = Loop(f"worker-{number}", worker.tick, max_tick_s=timeout_s + ORDER_SHARE_S)
+    loop = Loop(f"worker-{number}", worker.tick)
     worker.wake = loop.wake.set
     return loop
 
 
 def _resolving(resolver: Resolver) -> Loop:
-    loop = Loop("resolver", resolver.tick, max_tick_s=RESOLVER_MAX_S)
+    loop = Loop("resolver", resolver.tick)
     resolver.wake = loop.wake.set
     return loop
 

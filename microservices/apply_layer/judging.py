@@ -30,7 +30,7 @@ from microservices.contracts import permit
 from microservices.contracts.control import BACKOFF_KEY
 from microservices.contracts.permit import Gate
 from microservices.contracts.reason import Reason
-from microservices.runtime import Clock
+from microservices.runtime import Clock, progress
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +104,7 @@ class Judge:
             while due:
                 self._judge(due[0])
                 del due[0]
+                progress()
         except LeaseGone:
             return LEASE_LOST_S
         finally:  # whoever was not judged is named again: nothing else would say that its permit is there

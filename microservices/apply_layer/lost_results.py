@@ -12,7 +12,7 @@ from microservices.apply_layer.sent_log import OrderEnd, SentLog
 from microservices.contracts import claim, hashes, position, result
 from microservices.contracts.fields import Unreadable, integer, stream_id, text
 from microservices.contracts.position import Baseline
-from microservices.runtime import Away, is_wrong_type, redis_ms
+from microservices.runtime import Away, is_wrong_type, progress, redis_ms
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ class LostResults:
                 self.rewrite_one(end)
             if not lost:
                 return
+            progress()
 
     def _missing(self, chunk: list[OrderEnd]) -> list[OrderEnd]:
         pipeline = self._redis.pipeline(transaction=False)

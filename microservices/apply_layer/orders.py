@@ -21,6 +21,7 @@ from microservices.contracts.plan import Side
 from microservices.contracts.reason import Reason
 from microservices.exchange import ExchangeError, Order, OrderRequest, SharedBackoff, Throttled
 from microservices.exchange import Side as OrderSide
+from microservices.runtime import progress
 
 logger = logging.getLogger(__name__)
 
@@ -129,6 +130,7 @@ class OrderWorker:
             return
         job.quantity = cut or job.quantity  # rules that leave nothing of an exit may be wrong: the exchange decides
         outcome = self._send(job, job.side)
+        progress()
         if isinstance(outcome, Unknown):
             logger.warning(
                 "Order %s of plan %s (%s %s %s): outcome unknown, %s; it is asked for",
@@ -148,10 +150,12 @@ class OrderWorker:
                 self._sent_log.append(_sent_order(job, side, sent_at_ms))
         except NotLogged as error:
             return _not_placed(job, str(error))
+        progress()
         word = self._scripts.mark_sent(job, sent_at_ms)
         if word != SENT:
             return _not_placed(job, word)
         job.sent_at_ms, job.ending = sent_at_ms, None
+        progress()
         outcome = self._post(_request(job, side), sent_at_ms)
         metrics.ORDERS.labels(outcome=_kind(outcome)).inc()
         return outcome

@@ -28,7 +28,7 @@ from microservices.contracts.claim import Claim, ClaimState, OpenClaim
 from microservices.contracts.fields import Unreadable
 from microservices.contracts.plan import Action, InvalidPlan, Plan
 from microservices.contracts.reason import Reason
-from microservices.runtime import Away, Clock
+from microservices.runtime import Away, Clock, progress
 from microservices.runtime.streams import entry_of
 
 logger = logging.getLogger(__name__)
@@ -148,6 +148,7 @@ class Recovery:
                 self._note_end(order, written[order.plan_entry_id])
             elif job is None or not job.is_unsent:
                 self._restore(order, has_job=job is not None)
+            progress()
 
     def _written_for(self, orders: list[SentOrder]) -> dict[str, WrittenResult]:
         """Find results of these orders that were written although their end line was not."""
@@ -181,6 +182,7 @@ class Recovery:
         self._list_unlisted()
         lines: dict[Any, Any] = self._redis.hgetall(claim.OPEN_KEY)
         for name, raw in lines.items():
+            progress()
             plan_id = name.decode("utf-8", "replace")
             logged = self._sent_log.find(plan_id)
             if self._register.job(plan_id) is not None:

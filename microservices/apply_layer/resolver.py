@@ -22,7 +22,7 @@ from microservices.exchange import (
     Unreachable,
     codes,
 )
-from microservices.runtime import Clock, Pauses
+from microservices.runtime import Clock, Pauses, progress
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +99,7 @@ class Resolver:
             if is_closed:
                 with self._lock:
                     self._cases.pop(case.job.plan_id, None)
+            progress()
         with self._lock:
             due_s = min((case.due_s for case in self._cases.values()), default=None)
         return IDLE_S if due_s is None else max(0.01, due_s - self._clock.monotonic())

@@ -7,6 +7,7 @@ from redis import Redis
 
 from microservices.contracts import result
 from microservices.contracts.fields import Unreadable, hash_text
+from microservices.runtime import progress
 from microservices.runtime.streams import entries_after, entry_of
 
 PAGE = 1_000
@@ -32,6 +33,7 @@ def results_since(redis: Redis, first_ms: int) -> Iterator[WrittenResult]:
     """
     after = f"{max(0, first_ms - 1)}-18446744073709551615"
     while entries := entries_after(redis, result.STREAM, after, count=PAGE):
+        progress()
         for entry in entries:
             after = entry.id
             if entry.fields is not None and (fields := _readable(entry.fields)) is not None:

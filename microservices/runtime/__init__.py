@@ -6,7 +6,7 @@ A service declares its settings, builds itself from a `Context`, and gives its l
 """
 
 from microservices.runtime.clock import Clock, SystemClock
-from microservices.runtime.daemon import Context, Loop, Service
+from microservices.runtime.daemon import Context, Loop, Service, progress
 from microservices.runtime.entry import run
 from microservices.runtime.errors import Away, LeaseHeld, Refused, is_wrong_type
 from microservices.runtime.lua import LuaScript
@@ -39,6 +39,7 @@ __all__ = [
     "connect",
     "is_wrong_type",
     "load_settings",
+    "progress",
     "redis_ms",
     "run",
 ]

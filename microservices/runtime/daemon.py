@@ -17,6 +17,7 @@ from microservices.runtime.pauses import Pauses
 from microservices.runtime.settings import CommonSettings
 
 logger = logging.getLogger(__name__)
+_thread = threading.local()
 
 S = TypeVar("S", bound=CommonSettings)
 
@@ -32,8 +33,9 @@ class Loop:
         name: for logs, metrics and the thread.
         tick: does one iteration and returns the seconds to pause before the next; 0 is at once.
         wake: setting it ends the pause early.
-        max_tick_s: an iteration that takes longer counts as hung, and the watchdog is no longer fed; so does a loop
-            whose iterations have all ended in a bug for so long: it ticks, and gets nowhere.
+        max_tick_s: an iteration that takes longer, since it began or last called `progress`, counts as hung, and the
+            watchdog is no longer fed; so does a loop whose iterations have all ended in a bug for so long: it ticks,
+            and gets nowhere.
         shortfall: says in one line what the last iteration left undone although it needs no help of the runner (it
             has its own pace for trying again); empty where it did all. Asked by `--once`, which then exits with 1.
     """
@@ -91,6 +93,15 @@ def attempt(call: Callable[[], Any]) -> tuple[Any, Exception | None]:
         return call(), None
     except Exception as error:  # noqa: BLE001 (the loop's edge: counted, logged and retried by the caller)
         return None, error
+
+
+def progress() -> None:
+    """Say from within an iteration that it gets on: one more of the things that it does one after another is done.
+
+    Never to be called in a loop that waits: it would look like work for ever. Outside a loop's thread it does nothing.
+    """
+    if (runner := getattr(_thread, "runner", None)) is not None:
+        runner.gets_on()
 
 
 class LoopRunner:
@@ -155,12 +166,18 @@ class LoopRunner:
             return now - busy_since < self.loop.max_tick_s
         return now < self._due_at + OVERDUE_S
 
+    def gets_on(self) -> None:
+        """Let the time after which an iteration counts as hung begin anew."""
+        if self._busy_since is not None:
+            self._busy_since = self._clock.monotonic()
+
     def step(self) -> float:
         """Do one iteration; return the seconds to pause.
 
         A failed one is counted and logged here, and its pause grows from one to the next.
         """
         self._busy_since = self._clock.monotonic()
+        _thread.runner = self
         pause_s, error = attempt(self.loop.tick)
         now = self._clock.monotonic()
         if error is not None:

@@ -21,7 +21,7 @@ from microservices.exchange import (
     SharedBackoff,
     Throttled,
 )
-from microservices.runtime import Clock, Context, Loop, Pauses, Refused, is_wrong_type
+from microservices.runtime import Clock, Context, Loop, Pauses, Refused, is_wrong_type, progress
 from microservices.universe_service import metrics
 from microservices.universe_service.filters import AnswerRejected, Selection, first_of, select
 from microservices.universe_service.publication import ShrinkGuard, Stored, at_start, bounded
@@ -37,8 +37,8 @@ THROTTLED_FACTOR = 2.0
 THROTTLED_LONGEST_S = 3600.0
 """Our own lengthening of Retry-After ends here; a longer Retry-After is obeyed all the same."""
 NEARLY_FULL = 0.9
-REDIS_SHARE_S = 20.0
-"""What a refresh may take besides the fetch before it counts as hung."""
+REDIS_SHARE_S = 15.0
+"""What the fetch may take besides its deadline, and a refresh before and after it, before it counts as hung."""
 NAMED_AT_MOST = 300
 WATCH_EVERY_S = 2.0
 """How often it is looked whether what was published is still there; without a list not even exits are permitted."""
@@ -139,6 +139,7 @@ class UniverseService:
         asked_epoch = int(self._clock.now())
         try:
             body = self._fetch()
+            progress()
             selection = self._judged(body, stored, asked_epoch)
         except Throttled as throttled:
             pause_s = self._throttled(throttled)

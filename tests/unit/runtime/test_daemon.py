@@ -9,7 +9,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from microservices.runtime import Away, Loop, Refused, SettingError
+from microservices.runtime import Away, Loop, Refused, SettingError, progress
 from microservices.runtime.daemon import OVERDUE_S, QUIET_S, LoopRunner
 from microservices.runtime.metrics import LOOP_ERRORS, LOOP_FAILING
 from microservices.runtime.pauses import LONGEST_S
@@ -203,6 +203,24 @@ def test_a_pause_is_progress_until_it_is_overdue(clock: FakeClock) -> None:
     assert loop.makes_progress()
     clock.advance(0.2)
     assert not loop.makes_progress()
+
+
+def test_an_iteration_that_gets_on_is_not_hung(clock: FakeClock) -> None:
+    """It may take as long as its work does, piece by piece; a piece that takes too long is a hang all the same."""
+    seen = []
+
+    def tick() -> float:
+        for piece_s in (20.0, 20.0, 20.0, 26.0):
+            clock.advance(piece_s)
+            seen.append(loop.makes_progress())
+            progress()
+        return 1.0
+
+    loop = runner(tick, clock)
+    loop.step()
+    assert seen == [True, True, True, False]
+    progress()
+    assert loop.makes_progress(), "what is said after an iteration counts for none"
 
 
 def test_waiting_for_redis_is_progress(clock: FakeClock) -> None:

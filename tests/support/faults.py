@@ -22,6 +22,16 @@ until ss -ltn | grep -q :8041; do sleep 0.1; done
 cp -p {STATE} {STATE}.kept
 echo MARKETSTATE_METRICS_PORT=8041 >> {STATE}
 """
+CLI = "/usr/bin/redis-cli"
+OLD_REDIS = f"""\
+mv {CLI} {CLI}.kept
+cat > {CLI} <<'EOF'
+#!/bin/bash
+set -o pipefail
+{CLI}.kept "$@" | sed 's/^redis_version:.*/redis_version:6.0.16/'
+EOF
+chmod 755 {CLI}
+"""
 NO_MORE = f'curl -sS {PAPER} -d \'{{"fault": "clear"}}\''
 
 
@@ -187,6 +197,7 @@ REDIS: Final = (
         "clock is -40.0 s off",
         "set-ntp",
     ),
+    Fault("redis-version", OLD_REDIS, f"mv {CLI}.kept {CLI}", "Redis is 6.0.16: 7.0 or newer", "apt-get install"),
 )
 """Found in a Redis, and an exchange, that answer."""
 

@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -113,10 +112,8 @@ class Deployed:
             file.write_text(before)
 
 
-@contextmanager
-def checkout() -> Iterator[Path]:
-    """Copy what git knows of this repository, and its new files, into a folder that is a repository of its own."""
-    folder = Path(tempfile.mkdtemp(prefix="quantum-checkout-"))
+def checkout(folder: Path) -> Path:
+    """Copy what git knows of this repository, and its new files, into a folder that becomes a repository of its own."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     names = [name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
@@ -129,17 +126,13 @@ def checkout() -> Iterator[Path]:
     for words in (["init", "--quiet", "--initial-branch=main"], ["add", "."], commit):
         subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True)
     folder.chmod(0o755)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
+    return folder
 
 
 @contextmanager
-def deployed_machine() -> Iterator[Deployed]:
-    """Boot a machine and do what docs/deploy.md says under Install, without a network."""
-    packages = wheels()
-    with checkout() as source, BootedMachine({CHECKOUT: source, WHEELS: packages}) as machine:
+def deployed_machine(scratch: Path) -> Iterator[Deployed]:
+    """Boot a machine and do what docs/deploy.md says under Install, without a network; `scratch` is an empty folder."""
+    with BootedMachine({CHECKOUT: checkout(scratch), WHEELS: wheels()}) as machine:
         deployed = Deployed(machine)
         for block in sections()["Install"]:
             deployed.page(block)

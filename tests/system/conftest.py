@@ -9,9 +9,9 @@ from tests.support.deployed import Deployed, deployed_machine
 
 
 @pytest.fixture(scope="session")
-def deployed() -> Iterator[Deployed]:
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     """A machine after its first deploy; a test leaves it as it found it."""
     if reason := why_not():
         pytest.skip(reason)
-    with deployed_machine() as machine:
+    with deployed_machine(tmp_path_factory.mktemp("checkout")) as machine:
         yield machine

@@ -5,12 +5,30 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 from redis import Redis
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from tests.support.redis_server import RedisServer
 
 # By default an example that takes 200 ms, or slow generation, is a failure: on a loaded machine that says nothing.
 settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy machine")
+
+
+MACHINE = "tests/system"
+
+
+class OneMachine(LoadFileScheduling):
+    """`--dist loadfile`, but for the system tests: one worker runs them all, on the one machine that it boots."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return MACHINE if nodeid.startswith(f"{MACHINE}/") else str(super()._split_scope(nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """Deal out by `OneMachine` where files are asked for."""
+    return OneMachine(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

@@ -9,12 +9,16 @@ from tests.support import faults
 from tests.support.deployed import CHECKOUT, REDIS, WHEELS, Deployed
 from tests.support.faults import ADMIN, Fault
 
+BLOCKED = ("redis-replica", "redis-full", "exchange")
+"""These leave a service nothing to do, and do not hide one another: one deploy and one look find all three."""
+APART = tuple(each for each in faults.ALONE if each.name not in {*BLOCKED, "tool"})
 BATCHES: dict[str, tuple[Fault, ...]] = {
-    "host": faults.HOST,
+    "host": (*faults.HOST, *(each for each in faults.ALONE if each.name == "tool")),
     "settings": faults.SETTINGS,
     "values": faults.VALUES,
     "redis": faults.REDIS,
-    **{f"{each.name}-{number}": (each,) for number, each in enumerate(faults.ALONE)},
+    "blocked": tuple(each for each in faults.ALONE if each.name in BLOCKED),
+    **{each.name: (each,) for each in APART},
 }
 OLD_PYTHON = """\
 #!/bin/sh

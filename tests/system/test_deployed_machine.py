@@ -294,7 +294,7 @@ def test_a_broken_release_takes_itself_back(deployed: Deployed, machine: BootedM
     first = deployed.version
     broken = 'raise SystemExit("Error: broken on purpose")'
     with deployed.changed("microservices/apply_layer/assembly.py", broken):
-        done = deployed.deploy()
+        done = deployed.deploy("--services", "apply-layer")
     assert done.returncode == 1, done.stdout + done.stderr
     assert [line for line in done.stdout.splitlines() if "broken on purpose" in line and "quantum-apply-layer" in line]
     assert deployed.version == first

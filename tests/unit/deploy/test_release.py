@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from ops.deploy import packages
+from ops.deploy import release as releases
+from ops.deploy.catalog import UNITS
 from ops.deploy.checks_units import listeners
 from ops.deploy.machine import Fault, Places, switch_link
-from ops.deploy.release import PARTS, Release, current, digest_of, prune, version_of
+from ops.deploy.release import PARTS, Release, build, current, digest_of, prune, version_of
 from tests.support.daemon import ROOT
 
 
@@ -64,6 +67,32 @@ def test_a_release_without_its_file_is_incomplete(places: Places) -> None:
     assert release.incomplete() == "is not there"
     release.path.mkdir()
     assert release.incomplete() == "has no RELEASE file: its installation was broken off"
+
+
+def test_what_runs_is_never_built_anew_under_itself(
+    source: Path, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole release is taken as it is; one that was edited while it runs is left alone, and another put beside it."""
+    monkeypatch.setattr(packages, "install", install_nothing)
+    monkeypatch.setattr(packages, "compile_all", lambda _: None)
+    monkeypatch.setattr(releases, "write_whole", lambda path, content, _: path.write_text(content))
+    first = build(places, source, None)
+    switch_link(places.current, first.path)
+    assert build(places, source, None) == first
+    edited = first.path / "ops" / "edited.py"
+    edited.write_text("")
+    second = build(places, source, None)
+    assert (second.version, second.incomplete()) == (f"{first.version}.2", "")
+    assert edited.exists()
+    assert first.incomplete().startswith("was changed since it was built")
+
+
+def install_nothing(places: Places, root: Path, wheels: Path | None) -> None:
+    """Put empty programs where an environment has them."""
+    programs = root / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    for name in ("python", *(unit.name for unit in UNITS)):
+        (programs / name).touch(0o755)
 
 
 def test_current_is_a_link_to_a_release_or_a_fault(places: Places, tmp_path: Path) -> None:

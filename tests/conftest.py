@@ -18,7 +18,7 @@ settings.load_profile("busy machine")
 MACHINE = "tests/system"
 
 
-class OneMachine(LoadFileScheduling):
+class OneMachine(LoadFileScheduling):  # type: ignore[misc] # xdist has no types
     """`--dist loadfile`, but for the system tests: one worker runs them all, on the one machine that it boots."""
 
     def _split_scope(self, nodeid: str) -> str:

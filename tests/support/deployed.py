@@ -20,7 +20,7 @@ REDIS: Final = ("bash", f"{CHECKOUT}/ops/redis_admin.sh")
 """redis-cli, as the one who may do all."""
 WHEELS: Final = "/srv/wheels"
 DEPLOY_S: Final = 400.0
-UP_WITHIN_S: Final = 60.0
+UP_WITHIN_S: Final = 120.0
 
 
 class Deployed:

@@ -28,7 +28,15 @@ GONE_WITHIN_S: Final = 20.0
 COMMAND_S: Final = 120.0
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CONTROLLERS: Final = ("memory", "cpu", "cpuacct", "pids", "blkio", "freezer", "devices", "cpuset", "systemd", "unified")
-TOOLS: Final = ("unshare", "nsenter", "setpriv", "pivot_root", "ip", "mount", "umount", "systemctl", "journalctl")
+TOOLS: Final = {
+    **dict.fromkeys(("unshare", "nsenter", "setpriv", "pivot_root", "runuser", "fallocate", "flock"), "util-linux"),
+    **dict.fromkeys(("mount", "umount"), "mount"),
+    **dict.fromkeys(("systemctl", "journalctl", "systemd-run", "systemd-sysusers", "systemd-tmpfiles"), "systemd"),
+    **dict.fromkeys(("ip", "ss"), "iproute2"),
+    **{name: name for name in ("redis-server", "git", "curl")},
+    "redis-cli": "redis-tools",
+}
+"""What the machine, whose programs are this host's, is booted with and tried with, and the package of each."""
 NOT_FOR_A_GUEST: Final = (
     "getty.target", "systemd-logind.service", "dev-hugepages.mount", "proc-sys-fs-binfmt_misc.automount",
     "sys-fs-fuse-connections.mount", "kmod-static-nodes.service", "systemd-modules-load.service",
@@ -44,7 +52,8 @@ def why_not() -> str:
     if os.geteuid() != 0:
         return "booting a systemd needs root"
     if missing := [tool for tool in TOOLS if shutil.which(tool, path=PATH) is None]:
-        return f"booting a systemd needs {', '.join(missing)} (Debian: systemd, util-linux, iproute2)"
+        packages = ", ".join(sorted({TOOLS[tool] for tool in missing}))
+        return f"booting a systemd needs {', '.join(missing)} (Debian: {packages})"
     if not Path("/lib/systemd/systemd").exists():
         return "systemd is not installed here (Debian: systemd)"
     probe = ["unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--fork"]

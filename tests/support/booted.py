@@ -136,7 +136,7 @@ class BootedMachine:
         file.chmod(mode)
 
     def __enter__(self) -> Self:
-        _take_away_what_others_left()
+        take_away_what_others_left()
         try:
             self._prepare_root()
             self._make_cgroups()
@@ -220,8 +220,8 @@ class BootedMachine:
         _remove(self._scratch, self._cgroups)
 
 
-def _take_away_what_others_left() -> None:
-    """Remove the scratch and the cgroups of tests that were killed: their machine died with them, these did not."""
+def take_away_what_others_left() -> None:
+    """Remove what killed tests have left behind: their machine died with them, its root and its cgroups did not."""
     for scratch in Path(tempfile.gettempdir()).glob(f"{NAMED}*"):
         maker = scratch.name.removeprefix(NAMED).partition("-")[0]
         if maker.isdecimal() and not Path(f"/proc/{maker}").exists():

@@ -18,7 +18,7 @@ BATCHES: dict[str, tuple[Fault, ...]] = {
     "values": faults.VALUES,
     "redis": faults.REDIS,
     "blocked": tuple(each for each in faults.ALONE if each.name in BLOCKED),
-    **{each.name: (each,) for each in APART},
+    **{f"{each.name}-alone": (each,) for each in APART},
 }
 OLD_PYTHON = """\
 #!/bin/sh

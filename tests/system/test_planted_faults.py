@@ -153,10 +153,11 @@ def test_what_runs_otherwise_than_installed_is_found(deployed: Deployed) -> None
     switch that an operator has taken away does not become `off` by a deploy.
     """
     code = "/opt/quantum/current/microservices/runtime/clock.py"
+    deployed.machine.sh(f"cp -p {code} /root/clock.py")
     deployed.machine.sh(
         "systemctl disable --quiet quantum-universe-service; systemctl stop quantum-p35-decision-intelligence;"
         "sed -i s/WatchdogSec=30/WatchdogSec=0/ /etc/systemd/system/quantum-candle-feed.service;"
-        f"cp -p {code} /root/clock.py; echo '# changed' >> {code};"
+        "echo '# changed' >> /opt/quantum/current/microservices/runtime/clock.py;"
         f"{ADMIN} DEL quantum:kill_switch; {ADMIN} HSET quantum:cfg:account host elsewhere.example"
     )
     names = sorted(each["name"] for each in deployed.findings())

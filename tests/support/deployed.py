@@ -98,7 +98,11 @@ class Deployed:
 
     def wait_until_up(self) -> None:
         """Wait until all is at work."""
-        wait_until(self.is_up, UP_WITHIN_S, what="every unit to be at work", every_s=0.3)
+        try:
+            wait_until(self.is_up, UP_WITHIN_S, what="every unit to be at work", every_s=0.3)
+        except AssertionError as error:
+            error.add_note(json.dumps(self.states(), indent=1))
+            raise
 
     @contextmanager
     def changed(self, path: str, change: str) -> Iterator[None]:

@@ -42,6 +42,7 @@ HALF_WAY = """
 systemctl restart redis-server) &
 cd {checkout} && PYTHONPATH=. exec {python} -B -m tests.support.plan_load {all}
 """
+HUNG_REDIS_PORT = "6390"
 HUNG_HOW = {"livelock": "spins", "deadlock": "deadlocks", "ticks-without-progress": "has_a_bug"}
 
 
@@ -57,6 +58,10 @@ class Hanging:
         self.stopped_pid = self.machine.show("quantum-universe-service", "MainPID")
         self.machine.must("kill", "-STOP", self.stopped_pid)
         self.began = {"quantum-universe-service": time.monotonic()}
+        # Of their own, since the suite's lets in nobody whom its schema does not name.
+        self.machine.must(
+            "systemd-run", "--quiet", "--unit=hung-redis", "redis-server", "--port", HUNG_REDIS_PORT, "--save", ""
+        )
         for name, behaviour in HUNG_HOW.items():
             self._start(name, behaviour)
 
@@ -75,7 +80,7 @@ class Hanging:
     def end(self) -> None:
         """Stop them."""
         self.machine.run("systemctl", "kill", "--signal=KILL", *(f"hung-{name}" for name in HUNG_HOW))
-        self.machine.run("systemctl", "stop", *(f"hung-{name}" for name in HUNG_HOW))
+        self.machine.run("systemctl", "stop", "hung-redis", *(f"hung-{name}" for name in HUNG_HOW))
 
     def _start(self, name: str, behaviour: str) -> None:
         properties = (
@@ -88,7 +93,8 @@ class Hanging:
         )
         self.machine.must(
             "systemd-run", "--quiet", f"--unit=hung-{name}", *(f"--property={each}" for each in properties),
-            f"--setenv=TINY_BEHAVIOUR={behaviour}", "--setenv=PYTHONFAULTHANDLER=1", f"--working-directory={CHECKOUT}",
+            f"--setenv=TINY_BEHAVIOUR={behaviour}", f"--setenv=REDIS_PORT={HUNG_REDIS_PORT}",
+            "--setenv=PYTHONFAULTHANDLER=1", f"--working-directory={CHECKOUT}",
             "/opt/quantum/current/.venv/bin/python", "-m", "tests.support.tiny_service",
         )  # fmt: skip
         # It has said that it is ready: its start, slow on a slow machine, is no part of the hang.

@@ -28,7 +28,7 @@ mv {CLI} {CLI}.kept
 cat > {CLI} <<'EOF'
 #!/bin/bash
 set -o pipefail
-{CLI}.kept "$@" | sed 's/^redis_version:.*/redis_version:6.0.16/'
+{CLI}.kept "$@" | sed -u 's/^redis_version:.*/redis_version:6.0.16/'
 EOF
 chmod 755 {CLI}
 """

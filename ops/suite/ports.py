@@ -6,6 +6,9 @@ import socket
 _PORTS = range(20_000, 30_000)
 """Below those that Linux gives to outgoing connections (32768 on): no client can take one before its server does."""
 
+_CHANCE = random.SystemRandom()
+"""No seed: whoever seeds `random`, as hypothesis does, must not lead several processes to the same ports."""
+
 
 def free_ports(count: int) -> list[int]:
     """Find that many distinct TCP ports on 127.0.0.1 that nothing uses at this moment.
@@ -14,7 +17,7 @@ def free_ports(count: int) -> list[int]:
         OSError: there are not so many.
     """
     found: list[int] = []
-    for port in random.sample(_PORTS, len(_PORTS)):
+    for port in _CHANCE.sample(_PORTS, len(_PORTS)):
         if _is_free(port):
             found.append(port)
         if len(found) == count:

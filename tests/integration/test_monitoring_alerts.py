@@ -20,7 +20,7 @@ from ops.generators.registry import MEASURED
 from tests.integration.test_monitoring_files import OF_REDIS
 from tests.support.daemon import ROOT, Daemon
 from tests.support.http_server import HttpServer
-from tests.support.measured_fleet import MeasuredFleet
+from tests.support.measured_fleet import measured_fleet
 from tests.support.ports import free_port
 from tests.support.prometheus import PROMETHEUS, Alert, Program, Prometheus
 from tests.support.promql import needs_prometheus
@@ -57,8 +57,7 @@ class Watch:
     def __init__(self, folder: Path, redis: RedisServer, stack: contextlib.ExitStack) -> None:
         self.redis = redis
         self._release = release_of(folder / "release")
-        self.fleet = MeasuredFleet(read_build(self._release))
-        stack.callback(self.fleet.close)
+        self.fleet = stack.enter_context(measured_fleet(read_build(self._release)))
         self._p35_port, exporter, alertmanager = free_port(), free_port(), free_port()
         self.p35 = self._daemon()
         stack.callback(self._end)
@@ -86,11 +85,10 @@ class Watch:
                 "--cluster.listen-address=",
             )
         )
-        targets = {port: self.fleet.ports[package] for package, (_, port) in MEASURED.items()}
+        ports = self.fleet.ports()
+        targets = {port: ports[package] for package, (_, port) in MEASURED.items()}
         targets |= {MEASURED[P35][1]: self._p35_port, 9121: exporter, 9093: alertmanager}
-        self.prometheus = stack.enter_context(
-            Prometheus(folder, targets, {"quantum-p35-second": self.fleet.ports[P35]})
-        )
+        self.prometheus = stack.enter_context(Prometheus(folder, targets, {"quantum-p35-second": ports[P35]}))
         self.fired: dict[str, Alert] = {}
 
     def _daemon(self) -> Daemon:
@@ -100,17 +98,22 @@ class Watch:
     def _end(self) -> None:
         self.p35.__exit__()
 
-    def all_is_well(self) -> bool:
-        """Tell whether everything is scraped and judged, and no alert even waits to fire."""
-        self.fleet.beat()
-        up = self.prometheus.query("up == 1")
-        rules = self.prometheus.rules()
-        return (
-            len(up) == self.prometheus.targets
-            and bool(self.prometheus.query("quantum_p35_lost_total + quantum_p35_dead_letter_total"))
-            and all(rule["health"] == "ok" and rule["evaluationTime"] > 0 for rule in rules)
-            and not self.prometheus.alerts()
+    def await_silence(self) -> None:
+        """Wait until everything is scraped and judged, and no alert even waits to fire."""
+        wait_until(
+            lambda: not self._complaints(), PATIENCE_S, what=lambda: f"silence: {self._complaints()}", every_s=0.1
         )
+
+    def _complaints(self) -> list[str]:
+        self.fleet.beat()
+        prometheus = self.prometheus
+        up = prometheus.query("up == 1")
+        return [
+            *([] if len(up) == prometheus.targets else [f"only these are up: {[of['metric'] for of in up]}"]),
+            *([] if prometheus.query("quantum_p35_lost_total + quantum_p35_dead_letter_total") else ["no counters"]),
+            *(f"{rule}" for rule in prometheus.rules() if rule["health"] != "ok" or not rule["evaluationTime"]),
+            *(f"{alert}" for alert in prometheus.alerts()),
+        ]
 
     def await_alerts(self, *names: str) -> None:
         """Wait until each of these has fired; the fleet goes on meanwhile."""
@@ -153,7 +156,7 @@ def watch(tmp_path: Path) -> Iterator[Watch]:
 def test_every_alert_fires_for_its_fault_and_none_before(watch: Watch) -> None:
     """From silence over one fault after another to all of them; the critical ones reach who is to be woken."""
     prometheus, fleet = watch.prometheus, watch.fleet
-    wait_until(watch.all_is_well, PATIENCE_S, what="silence", every_s=0.1)
+    watch.await_silence()
     assert {found["metric"]["commit"] for found in prometheus.query("quantum_build_info")} == {COMMIT}
 
     fleet.break_everything(time.time() - 400)

@@ -1,7 +1,12 @@
 """The services' metrics without the services: each one's own metrics module, served on a port of its own."""
 
+import contextlib
+import multiprocessing
 import time
+from collections.abc import Iterator
 from decimal import Decimal
+from multiprocessing.managers import BaseManager
+from typing import cast
 
 from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
 
@@ -29,24 +34,21 @@ class MeasuredFleet:
     """All services at work, until a fault is put into one of them. `beat` is called again and again meanwhile."""
 
     def __init__(self, build: BuildInfo) -> None:
-        self._servers = []
-        self.ports: dict[str, int] = {}
+        self._ports: dict[str, int] = {}
         self._is_broken = False
         for package in MEASURED:
             registry = CollectorRegistry()
             ProcessCollector(registry=registry)
             for collector in (*collectors(RUNTIME), *collectors(package)):
                 registry.register(collector)
-            self.ports[package] = free_port()
-            self._servers.append(start_http_server(self.ports[package], addr="127.0.0.1", registry=registry)[0])
+            self._ports[package] = free_port()
+            start_http_server(self._ports[package], addr="127.0.0.1", registry=registry)
         show_build("quantum-apply-layer", build)
         self.show_tier(Tier.UNIVERSE)
 
-    def close(self) -> None:
-        """Stop serving."""
-        for server in self._servers:
-            server.shutdown()
-            server.server_close()
+    def ports(self) -> dict[str, int]:
+        """Say where each service's metrics are served."""
+        return self._ports
 
     def beat(self) -> None:
         """Let every service do what it does all the time, as well as it can."""
@@ -91,3 +93,17 @@ class MeasuredFleet:
         apply_layer.HELD_UP.set(is_ill)
         decision_intelligence.LAG.set(5_000 if is_ill else 0)
         decision_intelligence.SNAPSHOT_AT.set(at)
+
+
+class _Processes(BaseManager):
+    """Holds a fleet in a process of its own."""
+
+
+_Processes.register("fleet", MeasuredFleet)
+
+
+@contextlib.contextmanager
+def measured_fleet(build: BuildInfo) -> Iterator[MeasuredFleet]:
+    """Run a fleet in a process of its own, where no other test has left anything in the services' metrics."""
+    with _Processes(ctx=multiprocessing.get_context("spawn")) as processes:
+        yield cast("MeasuredFleet", processes.fleet(build))  # type: ignore[attr-defined]

@@ -31,6 +31,7 @@ EXIT_CODE: Final = 78  # EX_CONFIG of sysexits.h: systemd shows it by name
 MASK: Final = "***"
 CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
 TYPO_LIKENESS: Final = 0.8  # difflib's ratio; one or two wrong letters of an ordinary name
+WORD_LIKENESS: Final = 0.5  # below it a word is another word, and its name another service's: WS is no misspelt BASE
 _IN_URL: Final = re.compile(r"(?<=://).*@|(?<=password=)[^&\s]*")
 
 S = TypeVar("S", bound="CommonSettings")
@@ -203,12 +204,15 @@ def settings_help(settings_type: type[CommonSettings]) -> list[str]:
 
 
 def likely_typos(environ: Iterable[str], known: Iterable[str]) -> list[tuple[str, str]]:
-    """Find variables that no setting has, but that look like one: same word before the first `_`, nearly same name."""
+    """Find variables that no setting has, but that look like one: same word before the first `_`, nearly same name.
+
+    A name with another word in it is none: services may share an environment, each with settings of its own.
+    """
     names = set(known)
     prefixes = {name.partition("_")[0] for name in names}
     suspects = (name for name in sorted(environ) if name not in names and name.partition("_")[0] in prefixes)
     pairs = ((name, difflib.get_close_matches(name, sorted(names), n=1, cutoff=TYPO_LIKENESS)) for name in suspects)
-    return [(name, matches[0]) for name, matches in pairs if matches]
+    return [(name, matches[0]) for name, matches in pairs if matches and not _has_another_word(name, matches[0])]
 
 
 _PLAIN: Final = {
@@ -217,6 +221,13 @@ _PLAIN: Final = {
     Path: "the path of a file or directory",
     Secret: "any text (a secret)",
 }
+
+
+def _has_another_word(name: str, meant: str) -> bool:
+    """Whether both have as many words, and one of them is not even alike."""
+    words, others = name.split("_"), meant.split("_")
+    alike = (difflib.SequenceMatcher(None, *pair).ratio() for pair in zip(words, others, strict=False))
+    return len(words) == len(others) and min(alike) < WORD_LIKENESS
 
 
 def _help_line(field: msgspec.structs.FieldInfo, annotation: object) -> str:

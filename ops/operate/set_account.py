@@ -17,8 +17,6 @@ from microservices.runtime import CommonSettings, Refused, Secret, SystemClock, 
 from ops.operate.common import DONE, REFUSED, changed, guarded
 
 NAME = "set_account.sh"
-OF_OTHERS = ("BINANCE_FUTURES_WS_URL",)
-"""The candle feed's: in the same shell, and no slip of a setting of ours."""
 
 
 class Settings(CommonSettings, frozen=True, kw_only=True):
@@ -41,7 +39,7 @@ def work(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--mode", type=Mode, required=True)
     mode: Mode = parser.parse_args(argv).mode
-    settings = load_settings(Settings, {name: os.environ[name] for name in os.environ if name not in OF_OTHERS})
+    settings = load_settings(Settings, os.environ)
     url = settings.binance_futures_base_url or base_url(mode)
     try:
         check_host(mode, url)

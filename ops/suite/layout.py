@@ -118,17 +118,15 @@ def _service(layout: Layout, index: int, name: str) -> Process:
     package, metrics_variable, own = _SERVICES[name]
     environment = _trading(layout) | own | {metrics_variable: str(layout.metrics_ports[index])}
     environment["STATE_DIRECTORY"] = str(_folder(layout.scratch / name))
+    if name == "candle-feed":
+        environment["BINANCE_FUTURES_WS_URL"] = layout.stream_url
     if name in _WITH_KEYS:
         environment |= {"BINANCE_API_KEY": layout.api_key, "BINANCE_API_SECRET": layout.api_secret}
     return Process(name, (sys.executable, "-m", f"microservices.{package}.main"), environment)
 
 
 def _trading(layout: Layout) -> dict[str, str]:
-    mode = {
-        "TRADING_MODE": "paper",
-        "BINANCE_FUTURES_BASE_URL": layout.paper_url,
-        "BINANCE_FUTURES_WS_URL": layout.stream_url,
-    }
+    mode = {"TRADING_MODE": "paper", "BINANCE_FUTURES_BASE_URL": layout.paper_url}
     return layout.base_environment | mode
 
 

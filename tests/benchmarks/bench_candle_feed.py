@@ -70,7 +70,7 @@ def process(paper: PaperExchange, server: RedisServer, redis: Redis) -> None:
     old = (time.time() - 60 * (CANDLES + 10)) * 1000
     names = [row["symbol"] for row in rows if row["status"] == "TRADING" and row["onboardDate"] < old][:SYMBOLS]
     environment = {
-        **paper.environment(),
+        **paper.feed_environment(),
         "REDIS_PORT": str(server.port),
         "CANDLES_SYMBOLS": ",".join(names),
         "CANDLES_KEEP": str(CANDLES),

@@ -31,7 +31,7 @@ def start(paper: PaperExchange, redis: RedisServer, symbols: list[str], *argumen
     """Start a feed process."""
     environment = {
         **os.environ,
-        **paper.environment(),
+        **paper.feed_environment(),
         "REDIS_PORT": str(redis.port),
         "CANDLES_SYMBOLS": ",".join(symbols),
         "CANDLES_METRICS_PORT": "0",
@@ -111,7 +111,7 @@ def test_once_fails_without_symbols(paper: PaperExchange, redis_server: RedisSer
 def test_check_config(paper: PaperExchange, redis_server: RedisServer) -> None:
     """`--check-config` ends with 0, and with 78 and one line where a value is wrong."""
     assert ended(start(paper, redis_server, ["BTCUSDT"], "--check-config"))[0] == 0
-    environment = {**os.environ, **paper.environment(), "CANDLES_KEEP": "1"}
+    environment = {**os.environ, **paper.feed_environment(), "CANDLES_KEEP": "1"}
     command = [sys.executable, "-m", "microservices.candle_feed.main", "--check-config"]
     refused = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, timeout=30, text=True)
     assert refused.returncode == 78

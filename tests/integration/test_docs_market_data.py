@@ -43,10 +43,9 @@ def first_column(heading: str) -> set[str]:
 def filled() -> Iterator[RedisServer]:
     """A Redis with candles and states, made by one round of the feed and one of the publisher."""
     with RedisServer() as server, PaperExchange() as paper:
-        environment = {**paper.environment(), "REDIS_PORT": str(server.port)}
-        symbols = {"CANDLES_SYMBOLS": "BTCUSDT", "MARKETSTATE_SYMBOLS": "BTCUSDT", "CANDLES_METRICS_PORT": "0"}
-        for package in ("candle_feed", "market_state_publisher"):
-            done = Daemon(package, "--once", environment=environment | symbols).run(60)
+        feed = {**paper.feed_environment(), "CANDLES_SYMBOLS": "BTCUSDT", "CANDLES_METRICS_PORT": "0"}
+        for package, own in (("candle_feed", feed), ("market_state_publisher", {"MARKETSTATE_SYMBOLS": "BTCUSDT"})):
+            done = Daemon(package, "--once", environment={**own, "REDIS_PORT": str(server.port)}).run(60)
             assert done.returncode == 0, done.stderr
         yield server
 

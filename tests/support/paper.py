@@ -78,10 +78,13 @@ class PaperExchange:
         return {
             "TRADING_MODE": "paper",
             "BINANCE_FUTURES_BASE_URL": self.base_url,
-            "BINANCE_FUTURES_WS_URL": self.stream_url,
             "BINANCE_API_KEY": self.key,
             "BINANCE_API_SECRET": self.secret,
         }
+
+    def feed_environment(self) -> dict[str, str]:
+        """Give those of the candle feed, which alone listens to streams."""
+        return self.environment() | {"BINANCE_FUTURES_WS_URL": self.stream_url}
 
     def start(self) -> Self:
         """Start it and wait until it answers."""

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from microservices.runtime import CommonSettings, load_settings
-from microservices.runtime.settings import shown
+from microservices.runtime.settings import likely_typos, shown
 from ops.deploy.catalog import KEY_NAMES, MODES, PAPER_KEY_NAMES, UNITS, Unit, units_of
 from ops.deploy.env_file import parse
 from ops.deploy.settings_files import for_mode, with_metrics
@@ -47,6 +47,14 @@ def test_what_is_commented_out_is_the_default(unit: Unit) -> None:
     )
     assert commented.unreadable == []
     assert commented.values == {name: shown_as[name] for name in commented.values}
+
+
+@each_unit
+def test_one_environment_for_all_is_no_list_of_slips(unit: Unit) -> None:
+    """Whoever exports every service's settings is not told that another's are misspelt ones of this."""
+    fields = [field.name.upper() for each in UNITS for field in msgspec.structs.fields(settings_type(each))]
+    own = [field.name.upper() for field in msgspec.structs.fields(settings_type(unit))]
+    assert likely_typos(fields, own) == []
 
 
 @pytest.mark.parametrize("mode", MODES)

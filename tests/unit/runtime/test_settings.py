@@ -195,6 +195,23 @@ def test_a_likely_typo_is_warned_of_once_and_only_that(caplog: pytest.LogCapture
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "is_typo"),
+    [
+        ("BINANCE_FUTURES_BSAE_URL", True),
+        ("BINANCE_FUTURES_BASEURL", True),
+        ("BINANCE_FUTURE_BASE_URL", True),
+        ("BINANCE_FUTURES_BASE_URI", True),
+        ("BINANCE_FUTURES_URL", True),
+        ("BINANCE_FUTURES_WS_URL", False),
+    ],
+)
+def test_another_word_is_another_setting(name: str, is_typo: bool) -> None:
+    """Wrong, exchanged and lacking letters, words run together or left out: a slip; a word of its own is none."""
+    known = "BINANCE_FUTURES_BASE_URL"
+    assert likely_typos([name], [known]) == ([(name, known)] if is_typo else [])
+
+
 @given(st.text(alphabet="ABCDEFGHIJKLMNOPQRSTUVWXYZ_", min_size=1, max_size=20))
 def test_a_known_name_is_never_a_typo(name: str) -> None:
     """Whatever the names are, a setting is not warned of."""

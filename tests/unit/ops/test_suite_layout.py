@@ -2,6 +2,9 @@
 
 import os
 import socket
+import subprocess
+import sys
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from ops.suite import ports
 from ops.suite.layout import Layout, Process, make_layout, processes
 
+ROOT = Path(__file__).parents[3]
 TRADERS = {"position-state-brain", "apply-layer"}
 
 
@@ -74,6 +78,30 @@ def test_a_port_in_use_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
             ports.free_ports(1)
 
 
+def test_no_two_processes_are_given_the_same_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listens on one for seconds after it was chosen: until then it is the one's who was given it."""
+    few = range(19_800, 19_840)
+    monkeypatch.setattr(ports, "_PORTS", few)
+    ours = ports.free_ports(5) + ports.free_ports(4)
+    code = f"from ops.suite import ports; ports._PORTS = {few}; print(*ports.free_ports(9))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert len({*ours, *map(int, done.stdout.split())}) == 18
+
+
+def test_no_more_claims_are_kept_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest are given up: whoever chooses ports all day long runs out of neither ports nor file descriptors."""
+    monkeypatch.setattr(ports, "_claims", deque())
+    monkeypatch.setattr(ports, "_CLAIMS_KEPT", 2)
+    monkeypatch.setattr(ports, "_PORTS", range(19_840, 19_850))
+    for _ in range(30):
+        ports.free_ports(1)
+    kept = ports._claims
+    assert len(kept) == 2
+    for claim in kept:
+        os.close(claim)
+
+
 def test_redis_is_started_last(layout: Layout) -> None:
     """When Redis answers, every other process has been started."""
     assert processes(layout)[-1].name == "redis"
@@ -83,5 +111,4 @@ def test_every_service_runs_as_a_module_of_its_own(layout: Layout) -> None:
     """Six daemons, the paper exchange and Redis, each by its main module, which exists."""
     modules = [process.command[2] for process in by_name(layout).values() if "-m" in process.command]
     assert len(modules) == 8
-    root = Path(__file__).parents[3]
-    assert all((root / f"{module.replace('.', os.sep)}.py").is_file() for module in modules)
+    assert all((ROOT / f"{module.replace('.', os.sep)}.py").is_file() for module in modules)

@@ -123,5 +123,8 @@ def _read_request(connection: socket.socket) -> Request | None:
     method, target, _ = first.split(" ", 2)
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     while len(body) < int(headers.get("content-length", "0")):
-        body += connection.recv(65_536)
+        received = connection.recv(65_536)
+        if not received:
+            return None
+        body += received
     return Request(method, target, headers, body)

@@ -19,6 +19,8 @@ from tests.support.daemon import Daemon
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
+UP_WITHIN_S = 40.0
+
 
 class Reply(NamedTuple):
     """An answer: HTTP status, decoded JSON, headers."""
@@ -96,7 +98,11 @@ class PaperExchange:
             assert daemon.is_running, daemon.log()
             return self._answers()
 
-        wait_until(up, 20, what="the paper exchange to answer")
+        try:
+            wait_until(up, UP_WITHIN_S, what="the paper exchange to answer")
+        except BaseException:
+            self.stop(signal.SIGKILL)
+            raise
         return self
 
     def daemon(self, *arguments: str) -> Daemon:
@@ -203,5 +209,5 @@ class PaperExchange:
     def _answers(self) -> bool:
         try:
             return self._session.get(f"{self.base_url}/fapi/v1/ping", timeout=1).ok
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):  # it may listen a while before it can answer
             return False

@@ -17,6 +17,9 @@ from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 
+ENDED_WITHIN_S = 30.0
+
+
 class RedisServer:
     """Start, stop, kill and restart one server on one port; its data survives a restart where `appendonly` is set.
 
@@ -75,7 +78,7 @@ class RedisServer:
         """End it, by default cleanly; SIGKILL is a crash."""
         if self._process is not None:
             self._process.send_signal(how)
-            self._process.wait(10)
+            self._process.wait(ENDED_WITHIN_S)
             self._process = None
 
     def _is_up(self, client: Redis) -> bool:

@@ -41,7 +41,7 @@ ROOT = Path(__file__).parents[2]
 LEFT_OUT = "demo-plans"
 """Started by nobody but a test that wants it."""
 READY_WITHIN_S = 60.0
-ENDED_WITHIN_S = 10.0
+ENDED_WITHIN_S = 30.0
 FOLLOWED_WITHIN_S = 25.0
 LOG_LINES_SHOWN = 40
 OPEN_USDT = Decimal(60)

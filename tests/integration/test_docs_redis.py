@@ -86,4 +86,4 @@ def test_a_command_of_the_page_does_what_it_says(shell: Shell, command: Command)
 
 def test_the_page_has_commands() -> None:
     """The reading of the page itself works."""
-    assert len(ALL) == 9
+    assert len(ALL) == 11

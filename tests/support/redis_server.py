@@ -16,7 +16,6 @@ from redis.retry import Retry
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
-
 ENDED_WITHIN_S = 30.0
 
 

@@ -61,15 +61,24 @@ def reset_account(scene: Scene) -> str:
     A kill switch that is not there becomes `no_new_risk`, so that what follows does not take the account for a new one.
 
     Raises:
-        Fault: an order may still be on its way, or Redis refused.
+        Fault: an order may still be on its way, or Redis refused; those who traded trade on.
     """
     redis = as_operator(scene)
-    systemd.stop(unit for unit in UNITS if unit.stage > 1)
-    if claims := _ask(redis, "HLEN", OPEN_CLAIMS_KEY):
-        raise Fault(f"{claims} claims are open in {OPEN_CLAIMS_KEY}: let the apply layer resolve them first")
-    # What was absent stopped opens, and still does: a deploy's `off` was for the account before.
-    _ask(redis, "SET", KILL_SWITCH_KEY, "no_new_risk", "NX")
-    _ask(redis, "DEL", ACCOUNT_KEY)
+    traders = [unit for unit in UNITS if unit.stage > 1]
+    running = [unit for unit in traders if systemd.show(unit.service, "ActiveState")["ActiveState"] == "active"]
+    systemd.stop(traders)
+    try:
+        if claims := _ask(redis, "HLEN", OPEN_CLAIMS_KEY):
+            raise Fault(
+                f"{claims} claims are open in {OPEN_CLAIMS_KEY}: let the apply layer resolve them first; it was stopped"
+                " for a moment, and runs again"
+            )
+        # What was absent stopped opens, and still does: a deploy's `off` was for the account before.
+        _ask(redis, "SET", KILL_SWITCH_KEY, "no_new_risk", "NX")
+        _ask(redis, "DEL", ACCOUNT_KEY)
+    except BaseException:
+        systemd.restart_unwatched(running)
+        raise
     return f"{ACCOUNT_KEY}: the binding was given up by {os.environ.get('SUDO_USER', 'root')}"
 
 

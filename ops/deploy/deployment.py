@@ -7,7 +7,7 @@ from pathlib import Path
 from ops.deploy import examine, ledger, redis_access, settings_files, systemd
 from ops.deploy import release as releases
 from ops.deploy.account import reset_account
-from ops.deploy.activation import activate, prepare_host, remember, revert
+from ops.deploy.activation import Before, activate, prepare_host, remember, revert
 from ops.deploy.catalog import PAPER_EXCHANGE, Unit, named, units_of
 from ops.deploy.machine import Fault, Finding, Places
 from ops.deploy.release import Release
@@ -75,20 +75,26 @@ def deploy(places: Places, wanted: Wanted, say: Callable[[str], None]) -> int:
         say(f"installed {path}")
     for line in redis_access.install(places, release, units, guard=wanted.guard_redis):
         say(line)
-    scene = examine.scene_of(places, mode, release)
-    scene = replace(scene, resetting=wanted.reset_account, prove_within_s=wanted.prove_within_s)
-    stop_over(examine.before_switching(scene), say)
-    if wanted.reset_account:
-        say(reset_account(scene))
-    code = change(scene, release, units, "Deploy", say)
+    try:
+        scene = examine.scene_of(places, mode, release)
+        scene = replace(scene, resetting=wanted.reset_account, prove_within_s=wanted.prove_within_s)
+        stop_over(examine.before_switching(scene), say)
+        before = remember(places, units)  # also of those that are stopped for another account
+        if wanted.reset_account:
+            say(reset_account(scene))
+    except BaseException:
+        _take_back_list(places, say)
+        raise
+    code = change(scene, release, units, say, before=before, verb="Deploy")
     if code == DONE:
         _tidy(places, mode, say)
     return code
 
 
-def change(scene: Scene, release: Release, units: tuple[Unit, ...], verb: str, say: Callable[[str], None]) -> int:
+def change(
+    scene: Scene, release: Release, units: tuple[Unit, ...], say: Callable[[str], None], *, before: Before, verb: str
+) -> int:
     """Let a release run; on any fault put back what ran before. Give the exit code; the ledger tells of both."""
-    before = remember(scene.places, units)
     was = before.release.version if before.release else "nothing"
     try:
         activate(scene, release, units, say)
@@ -115,6 +121,15 @@ def change(scene: Scene, release: Release, units: tuple[Unit, ...], verb: str, s
         ledger.note(scene, before.release, units, say, outcome=outcome, summary=summary, rollback_of=failed)
     say(f"reverted: {was} runs as before" if before.release else "reverted: nothing runs, as before")
     return FAILED
+
+
+def _take_back_list(places: Places, say: Callable[[str], None]) -> None:
+    """Let Redis have the running release's list again: the checks have logged in by the new one's."""
+    try:
+        if (running := releases.current(places)) is not None:
+            redis_access.refresh(places, running)
+    except Fault as fault:
+        say(f"note: the access list of Redis is the new release's: {fault}")
 
 
 def stop_over(findings: list[Finding], say: Callable[[str], None]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from ops.deploy import examine
 from ops.deploy import release as releases
+from ops.deploy.activation import remember
 from ops.deploy.deployment import change, stop_over
 from ops.deploy.machine import Fault, Places
 from ops.deploy.release import Release
@@ -25,7 +26,7 @@ def roll_back(places: Places, version: str, say: Callable[[str], None]) -> int:
         each._replace(stops=each.stops and each.name != "setting-name") for each in examine.before_switching(scene)
     ]
     stop_over(findings, say)
-    return change(scene, target, scene.units, "Roll back", say)
+    return change(scene, target, scene.units, say, before=remember(places, scene.units), verb="Roll back")
 
 
 def _target(places: Places, version: str) -> Release:

@@ -84,6 +84,19 @@ def test_without_root_nothing_is_begun(deployed: Deployed) -> None:
             assert (done.returncode, "root" in done.stderr) == (1, True), done.stderr
 
 
+def test_a_deploy_that_ends_leaves_the_access_list(deployed: Deployed) -> None:
+    """The checks log in by the new release's list; where they end the deploy, Redis has the running one's again."""
+    switch = next(fault for fault in faults.REDIS if fault.name == "kill-switch")
+    with undisturbed(deployed):
+        before = deployed.machine.must(*REDIS, "ACL", "LIST")
+        template = "deployment/redis/users.acl.template"
+        with deployed.changed(template, "user newcomer reset on >x -@all"), planted(deployed, (switch,)):
+            done = deployed.deploy()
+        assert (done.returncode, "loaded /etc/redis/quantum.acl" in done.stdout) == (1, True), done.stdout
+        assert deployed.machine.must(*REDIS, "ACL", "LIST") == before
+        assert "newcomer" not in deployed.machine.must("cat", "/etc/redis/quantum.acl")
+
+
 def test_an_old_python_is_named(deployed: Deployed) -> None:
     """It is the system's own that the daemons' environments are made from."""
     fake = "/usr/bin/python3"

@@ -228,7 +228,7 @@ def test_a_memory_hog_is_ended_alone(machine: BootedMachine, hanging: Hanging) -
     done = machine.run("bash", "-c", script, timeout_s=60)
     assert done.returncode in {137, -9}, done.stderr
     wait_until(
-        lambda: machine.show("quantum-marketstate", "ActiveState") == "active", 30, what="marketstate to be there"
+        lambda: machine.show("quantum-marketstate", "ActiveState") == "active", 60, what="marketstate to be there"
     )
 
 
@@ -236,7 +236,9 @@ def test_redis_restarted_under_load_loses_nothing(deployed: Deployed, machine: B
     """Every plan that was added has exactly one result, and every result is counted exactly once."""
     python = "/opt/quantum/current/.venv/bin/python"
     script = HALF_WAY.format(redis=" ".join(REDIS), half=LOADED // 2, all=LOADED, checkout=CHECKOUT, python=python)
+    was = machine.show("redis-server", "MainPID")
     added = json.loads(machine.sh(script).splitlines()[-1])
+    assert machine.show("redis-server", "MainPID") not in {"0", was}, "it was to be restarted meanwhile"
     assert len(set(added)) == LOADED
     wait_until(lambda: set(results(machine)) >= set(added), 90, what="a result of every plan", every_s=0.5)
     assert {entry: count for entry, count in results(machine).items() if count != 1} == {}

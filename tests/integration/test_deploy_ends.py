@@ -1,4 +1,4 @@
-"""Giving a Redis's account up: who trades is stopped for it, and nobody stays stopped where it fails."""
+"""How a deploy ends beyond the plain cases: who was stopped for another account runs again, and done is done."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,7 +12,7 @@ from ops.deploy import release as releases
 from ops.deploy.account import reset_account
 from ops.deploy.activation import Before
 from ops.deploy.catalog import Unit, units_of
-from ops.deploy.deployment import FAILED, Wanted, deploy
+from ops.deploy.deployment import DONE, FAILED, Wanted, deploy
 from ops.deploy.env_file import EnvFile
 from ops.deploy.machine import Fault, Places
 from ops.deploy.release import Release
@@ -81,16 +81,14 @@ def test_with_a_claim_open_nothing_is_given_up_and_all_run_on(
     assert units.running == before
 
 
-def test_a_deploy_that_fails_after_it_starts_them_again(
-    scene: Scene, units: Systemd, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """What ran before is what ran before they were stopped for the account."""
+def fail(*_: object) -> None:
+    raise Fault("broken on purpose")
+
+
+@pytest.fixture
+def built(scene: Scene, units: Systemd, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Scene:
+    """A machine on which all goes well that is not tried here."""
     release = Release(tmp_path / "releases" / "new")
-    reverted: list[Before] = []
-
-    def fail(*_: object) -> None:
-        raise Fault("broken on purpose")
-
     for module, name, does in (
         (examine, "before_building", lambda _: []),
         (examine, "before_switching", lambda _: []),
@@ -100,13 +98,32 @@ def test_a_deploy_that_fails_after_it_starts_them_again(
         (settings_files, "install", lambda *_, **__: []),
         (redis_access, "install", lambda *_, **__: []),
         (deployment, "prepare_host", lambda *_: None),
-        (deployment, "activate", fail),
-        (deployment, "revert", lambda _, before, __: reverted.append(before)),
+        (deployment, "activate", lambda *_: None),
         (ledger, "note", lambda *_, **__: ""),
     ):
         monkeypatch.setattr(module, name, does)
+    return scene
+
+
+def test_a_deploy_that_fails_after_it_starts_them_again(built: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ran before is what ran before they were stopped for the account."""
+    reverted: list[Before] = []
+    monkeypatch.setattr(deployment, "activate", fail)
+    monkeypatch.setattr(deployment, "revert", lambda _, before, __: reverted.append(before))
     said: list[str] = []
-    assert deploy(scene.places, Wanted(tmp_path, mode="paper", reset_account=True), said.append) == FAILED
+    wanted = Wanted(built.places.opt, mode="paper", reset_account=True)
+    assert deploy(built.places, wanted, said.append) == FAILED
     assert "failed: broken on purpose" in said
     (before,) = reverted
     assert {unit.short for unit in before.active} >= TRADERS
+
+
+def test_what_cannot_be_tidied_up_undoes_nothing(built: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new release runs and is proven: that is what the operator hears, and what is left over."""
+    monkeypatch.setattr(releases, "prune", fail)
+    said: list[str] = []
+    assert deploy(built.places, Wanted(built.places.opt, mode="paper"), said.append) == DONE
+    assert said[-2:] == [
+        "deploy done: release new runs in mode paper",
+        "note: not all was tidied up: broken on purpose",
+    ]

@@ -43,7 +43,7 @@ def desk(server: RedisServer, paper: PaperExchange, tmp_path: Path) -> Iterator[
 def told_the_truth(desk: Desk) -> None:
     """Wait until nothing is on its way, and assert that everything agrees."""
     desk.await_no_claims()
-    wait_until(lambda: desk.world.pending() == 0, 10)
+    wait_until(lambda: desk.world.pending() == 0, 30)
     assert_all_true(desk, HELD)
 
 
@@ -89,7 +89,7 @@ def test_a_redis_rolled_back_while_an_order_is_unresolved_keeps_the_symbol_close
 
         def trade() -> None:
             desk.world.permit(entry_id, safe_qty="1")
-            wait_until(lambda: len(desk.queries()) >= 2, 10)
+            wait_until(lambda: len(desk.queries()) >= 2, 30)
 
         roll_back(server, desk.directory / "kept", trade)
         made = wait_until(lambda: desk.world.claim(desk.world.plan(entry_id).plan_id), 20, what="the claim")

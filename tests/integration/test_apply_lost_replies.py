@@ -106,7 +106,7 @@ def test_a_fill_whose_result_got_no_reply_has_one_result(
     with desk.running():
         end = desk.world.await_result(desk.exit())
         assert end.executed
-        wait_until(lambda: len(desk.log_lines()) == 2, 10, what="the end line")
+        wait_until(lambda: len(desk.log_lines()) == 2, 30, what="the end line")
         assert lost.lost >= 1
         desk.assert_told_the_truth(SOL, end, held_before="2")
         desk.world.assert_settled(1)
@@ -148,7 +148,7 @@ def test_an_unresolved_orders_claim_is_given_back_though_the_reply_is_lost(
     )
     with desk.running():
         entry_id = desk.exit()
-        wait_until(lambda: len(desk.queries()) >= 1, 10)
+        wait_until(lambda: len(desk.queries()) >= 1, 30)
     lost = Lost(monkeypatch, "restore_sent", lambda answer: answer is None, AWAY)
     with pytest.raises(RedisConnectionError), desk.running():
         pass

@@ -281,7 +281,7 @@ def test_drift_closes_a_symbol_to_opens(suite: Suite, held: dict[str, Decimal], 
     before = held.get(symbol, suite.quantity(symbol, Decimal(60)))
     assert suite.paper.order(symbol, drift.side, before * drift.share).status == 200
     after = suite.positions()[symbol]
-    wait_until(lambda: suite.redis.get(key) == f"brain:{drift.cause}".encode(), 10, what=f"the hold of {drift.cause}")
+    wait_until(lambda: suite.redis.get(key) == f"brain:{drift.cause}".encode(), 30, what=f"the hold of {drift.cause}")
     fields = OPEN_FIELDS | {"symbol": symbol, "side": drift.side, "qty": before}
     assert_denied(suite.follow(suite.plan(**fields)), Reason.RECONCILE_HOLD_ACTIVE)
     assert_denied(suite.follow(suite.plan_after([("DEL", key)], **fields)), drift.reason)
@@ -299,7 +299,7 @@ def test_what_is_no_drift_is_adopted(suite: Suite, symbol: str, why: str) -> Non
     before = suite.ledger(symbol)
     by_hand = before if why == "flat_in_two_answers" else Decimal(suite.instrument(symbol).step_size)
     assert suite.paper.order(symbol, "SELL", by_hand, reduceOnly="true").status == 200
-    wait_until(lambda: suite.ledger(symbol) == before - by_hand, 10, what="the ledger to follow")
+    wait_until(lambda: suite.ledger(symbol) == before - by_hand, 30, what="the ledger to follow")
     (adopted,) = (event for event in suite.permit_events() if (event.symbol, event.plan_id) == (symbol, ""))
     assert (adopted.reason, adopted.allow, adopted.safe_qty) == (Reason.LEDGER_ADOPTED, False, "0")
     assert f'"{why}"' in adopted.context
@@ -383,13 +383,13 @@ def test_hedge_mode_stops_everything_and_ends_with_it(suite: Suite, held: dict[s
 
     suite.fault({"fault": "hedge_mode"})
     try:
-        wait_until(lambda: suite.account().one_way is False, 10, what="the brain to see hedge mode")
+        wait_until(lambda: suite.account().one_way is False, 30, what="the brain to see hedge mode")
         denied = stories()
     finally:
         suite.paper.clear_faults()
     for story in denied:
         assert_denied(story, Reason.HEDGE_MODE_UNSUPPORTED)
-    wait_until(lambda: suite.account().one_way, 10, what="the brain to see one-way mode")
+    wait_until(lambda: suite.account().one_way, 30, what="the brain to see one-way mode")
     suite.wait_for_snapshot()
     assert [story.result.executed for story in stories()] == [True, True]
 

@@ -99,7 +99,7 @@ def test_an_account_that_does_not_answer_stops_everything(suite: Suite, held: di
     suite.settle(LONG)
     suite.fault({"fault": "status", "status": 500, "code": -1000, "path": "/fapi/v2/positionRisk"})
     try:
-        wait_until(lambda: suite.redis.time()[0] * 1000 - suite.account().ts_ms > 3_000, 10, what="old snapshot")
+        wait_until(lambda: suite.redis.time()[0] * 1000 - suite.account().ts_ms > 3_000, 30, what="old snapshot")
         added = [suite.open("LINKUSDT"), suite.exit(LONG, Side.SELL, Action.PARTIAL_25)]
         stories = follow_all(suite, added)
     finally:
@@ -126,7 +126,7 @@ def test_every_result_is_counted_whoever_dies(suite: Suite) -> None:
     """Results that come while nobody counts are counted by the successor, once."""
     suite.stop(COUNTER, signal.SIGKILL)
     added = [suite.plan(symbol="BTCUSDT", decision=Decision.SKIP, reason_codes=f"code_{n}") for n in range(20)]
-    wait_until(lambda: len(suite.results()) == len(suite.added), 10, what="every result")
+    wait_until(lambda: len(suite.results()) == len(suite.added), 30, what="every result")
     suite.start(COUNTER)
     assert [story.result.error for story in follow_all(suite, added)] == [f"code_{n}" for n in range(20)]
 

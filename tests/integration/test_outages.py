@@ -80,12 +80,12 @@ def wait_for_redis(suite: Suite) -> None:
         except RedisError:
             return False
 
-    wait_until(answers, 10, what="Redis to answer", every_s=0.05)
+    wait_until(answers, 30, what="Redis to answer", every_s=0.05)
 
 
 def wait_for_line(suite: Suite, name: str, line: str, *, since: int = 0) -> None:
     """Wait until a process has logged a line after so many characters."""
-    wait_until(lambda: line in suite.log(name)[since:], 10, what=f"{name} to say: {line}", every_s=0.05)
+    wait_until(lambda: line in suite.log(name)[since:], 30, what=f"{name} to say: {line}", every_s=0.05)
 
 
 def test_a_frozen_redis_delays_and_loses_nothing(suite: Suite) -> None:
@@ -201,7 +201,7 @@ def test_an_open_is_denied_while_the_account_does_not_answer(suite: Suite) -> No
     try:
         wait_until(lambda: suite.redis.time()[0] * 1000 - suite.account().ts_ms > 3_500, 15, what="old snapshot")
         added = suite.open("ARBUSDT", qty=100)
-        wait_until(lambda: suite.results(added), 10, what="the result")
+        wait_until(lambda: suite.results(added), 30, what="the result")
     finally:
         suite.resume(PAPER)
     assert_denied(suite.follow(added), Reason.STALE_EXCHANGE_STATE, retryable=True)

@@ -79,7 +79,7 @@ def put(suite: Suite, key: str, kind: str) -> None:
 
 def settle(suite: Suite, *symbols: str) -> None:
     """Wait until nothing is on its way, and the account is known as it is since the last executions."""
-    wait_until(lambda: not suite.marks(), 10, what="every mark to be gone")
+    wait_until(lambda: not suite.marks(), 30, what="every mark to be gone")
     for symbol in symbols:
         suite.settle(symbol)
 
@@ -202,7 +202,7 @@ def test_an_emptied_redis_opens_nothing_until_all_is_back(suite: Suite) -> None:
         wait_until(lambda added=added: suite.results(added), 20, what="the result")  # type: ignore[misc] # bound now
         assert suite.results(added)[0].executed
     results = len(suite.results())
-    wait_until(lambda: counting.counted(suite.redis).decisions.total() == results, 10, what="every result counted")
+    wait_until(lambda: counting.counted(suite.redis).decisions.total() == results, 30, what="every result counted")
     now_held = suite.positions()
-    wait_until(lambda: suite.ledgers() == now_held, 10, what="ledger = exchange")
+    wait_until(lambda: suite.ledgers() == now_held, 30, what="ledger = exchange")
     assert suite.redis.xlen(permit.EVENTS) > 0

@@ -61,10 +61,10 @@ def test_an_apply_layer_without_the_lease_takes_no_plans(
         with desk.running():
             desk.world.await_result(desk.open())
             desk.redis.set(claim.LEASE_KEY, "another", px=60_000)
-            wait_until(lambda: "the lease" in caplog.text, 5, what="the layer to notice")
-            wait_until(lambda: _nobody_reads(desk.redis), 5, what="the last read to end")
+            wait_until(lambda: "the lease" in caplog.text, 20, what="the layer to notice")
+            wait_until(lambda: _nobody_reads(desk.redis), 20, what="the last read to end")
             entry_id = desk.open()
-            wait_until(lambda: f"the lease {claim.LEASE_KEY} is not ours" in caplog.text, 5, what="the reason")
+            wait_until(lambda: f"the lease {claim.LEASE_KEY} is not ours" in caplog.text, 20, what="the reason")
             assert desk.world.pending() == 0
             assert desk.redis.xinfo_groups(plan.STREAM)[0]["lag"] == 1
             desk.redis.delete(claim.LEASE_KEY)

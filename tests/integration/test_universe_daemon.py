@@ -58,8 +58,8 @@ def test_the_first_list_is_there_soon_after_the_start(
     server.say(listing(800))
     with Daemon(PACKAGE, environment=environment(server, redis_server.port)) as daemon:
         began = time.monotonic()
-        wait_until(lambda: is_fresh(redis_client), 10, what="the first list")
-        assert time.monotonic() - began < 5
+        wait_until(lambda: is_fresh(redis_client), 40, what="the first list")
+        assert time.monotonic() - began < 20
         assert meta(redis_client, "count") == "800"
         assert daemon.end()[0] == 0
 
@@ -125,7 +125,7 @@ def test_it_ends_in_time_in_the_middle_of_a_wait(
 ) -> None:
     """SIGTERM between two refreshes: `stale` stays 0."""
     with Daemon(PACKAGE, environment=environment(server, redis_server.port)) as daemon:
-        wait_until(lambda: is_fresh(redis_client), 10, what="the first list")
+        wait_until(lambda: is_fresh(redis_client), 30, what="the first list")
         code, took_s = daemon.end()
         assert code == 0
         assert took_s < STOP_S
@@ -137,7 +137,7 @@ def test_a_redis_that_is_away_is_waited_for(server: HttpServer) -> None:
     """Started before Redis, it asks the exchange nothing, publishes once Redis is there, and outlives its end."""
     redis = RedisServer()
     with Daemon(PACKAGE, environment=environment(server, redis.port)) as daemon:
-        wait_until(lambda: "Connection refused" in daemon.log(), 10, what="the first attempt")
+        wait_until(lambda: "Connection refused" in daemon.log(), 30, what="the first attempt")
         assert server.requests == []
         with redis, redis.client() as client:
             wait_until(lambda: is_fresh(client), 15, what="the list after Redis came")
@@ -257,7 +257,7 @@ def test_metrics_are_served_where_asked_for(server: HttpServer, redis_server: Re
     port = free_port()
     settings = environment(server, redis_server.port, UNIVERSE_METRICS_PORT=str(port))
     with Daemon(PACKAGE, environment=settings) as daemon:
-        wait_until(lambda: is_fresh(redis_client), 10, what="the first list")
+        wait_until(lambda: is_fresh(redis_client), 30, what="the first list")
         counted = 'universe_refreshes_total{outcome="published"} 1.0'
         wait_until(lambda: counted in scraped(port), 5, what="the refresh to be counted")
         said = scraped(port)

@@ -97,7 +97,7 @@ class Desk:
 
     def await_no_claims(self) -> None:
         """Wait until nothing is on its way."""
-        wait_until(lambda: self.redis.hlen(claim.OPEN_KEY) == 0, 10, what="no open claim")
+        wait_until(lambda: self.redis.hlen(claim.OPEN_KEY) == 0, 30, what="no open claim")
 
     def let_absences_be_final(self) -> None:
         """Have the exchange's clock pass the time from which on an order that is not there will never be.

@@ -355,7 +355,7 @@ class Suite:
                 self._reckoned, self._reckoned_to = counted, f"({new[-1][0]}"
             return True
 
-        wait_until(agrees, 10, what="decision intelligence to count every result once", every_s=0.05)
+        wait_until(agrees, 30, what="decision intelligence to count every result once", every_s=0.05)
 
     # What tests change
 

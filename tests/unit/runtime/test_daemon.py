@@ -301,7 +301,7 @@ def test_a_stop_ends_the_thread_from_any_pause(outcome: float | Exception) -> No
     wait_until(lambda: tick.calls >= 1)
     stop.set()
     loop.loop.wake.set()
-    loop.thread.join(2)
+    loop.thread.join(20)
     assert not loop.thread.is_alive()
     assert loop.done.is_set()
 
@@ -315,5 +315,5 @@ def test_a_thread_that_ends_by_itself_is_noticed() -> None:
 
     loop = runner(tick, FakeClock())
     loop.start()
-    loop.thread.join(2)
+    loop.thread.join(20)
     assert not loop.is_alive()

@@ -84,6 +84,8 @@ class Book:
                     continue
                 window = windows[symbol in covered]
                 missing[symbol] = history.missing(window, now)
+                if missing[symbol]:  # what is asked anyhow asks for the newest too: a stream may begin after its close
+                    missing[symbol] = history.missing(windows[False], now)
                 if history.verify_at <= now and window.last_ms in history.stored:
                     verify.append(planning.verification(symbol, window))
             return Needs(missing, verify)

@@ -75,6 +75,19 @@ def test_what_the_stream_leaves_out_is_asked_for_after_five_seconds(world: World
     assert world.minutes("BUSDT") == last(600, NEWEST_MS + INTERVAL_MS)
 
 
+def test_a_start_just_after_a_close_asks_each_symbol_once(world: World) -> None:
+    """Streams that began after the close never tell its candle: the request for the history brings it too."""
+    world.clock.advance(32)  # two seconds after the close, in the time that is left to streams
+    feed = world.feed("AUSDT", "BUSDT", candles_keep=300)
+    feed.tick_live()
+    feed.tick_candles()
+    newest = NEWEST_MS + INTERVAL_MS
+    assert world.minutes("AUSDT") == world.minutes("BUSDT") == last(300, newest)
+    world.clock.advance(5)
+    feed.tick_candles()
+    assert sorted(world.market.asked_for()) == [("AUSDT", 300), ("BUSDT", 300)]
+
+
 def test_no_candle_is_stored_before_the_gap_behind_it(world: World) -> None:
     """Three minutes are missed, the fourth comes: it is stored only together with the three, which are asked for."""
     feed = filled(world, "AUSDT")

@@ -83,6 +83,8 @@ def process(paper: PaperExchange, server: RedisServer, redis: Redis) -> None:
         filled_s = time.monotonic() - started
         print(f"{len(names)} symbols × {CANDLES} candles, from start    {filled_s:6.1f} s    (asked for: < 60 s)")
         minute = int(time.time()) // 60 * INTERVAL_MS  # the running one
+        # What closed while the history was filled is still asked for, and is none of the next minute's requests.
+        until_stored(redis, names, minute - INTERVAL_MS)
         asked = len(paper.requests(path="/fapi/v1/klines"))
         wait_until(lambda: time.time() * 1000 >= minute + INTERVAL_MS - 50, 70)
         cpu_s = used_cpu_s(daemon.pid)

@@ -163,13 +163,13 @@ class CandleFeed:
             return HEARTBEAT_S
         now_ms = None
         try:
-            now_ms = self._client.exchange_time_ms()
-            self._book.follow(self._followed.symbols, planning.newest_settled_ms(now_ms, 0))
-            done = self._fetch(now_ms)
+            planned_ms = now_ms = self._client.exchange_time_ms()
+            self._book.follow(self._followed.symbols, planning.newest_settled_ms(planned_ms, 0))
+            done = self._fetch(planned_ms)
             now_ms = self._client.exchange_time_ms()
         finally:
             self._report(now_ms)
-        return self._pause_s(done, now_ms)
+        return self._pause_s(done, planned_ms, now_ms)
 
     def _fetch(self, now_ms: int) -> Pass:
         window = planning.wanted(now_ms, self._keep)
@@ -234,10 +234,14 @@ class CandleFeed:
         metrics.WEIGHT_USED.set(self._budget.used)
         metrics.EXCHANGE_WEIGHT.set(self._client.used_weight or 0)
 
-    def _pause_s(self, done: Pass, now_ms: int) -> float:
-        """Return the seconds until the next candle settles, a symbol may be asked again, or a hold-up ends."""
+    def _pause_s(self, done: Pass, planned_ms: int, now_ms: int) -> float:
+        """Return the seconds until the next candle settles, a symbol may be asked again, or a hold-up ends.
+
+        A candle that settled while the round was under way is none of what it was planned for: 0 then.
+        """
         graces = (planning.SETTLE_MS, planning.STREAM_GRACE_MS) if self._covered else (planning.SETTLE_MS,)
-        settles_s = min(planning.next_settled_at_ms(now_ms, grace) - now_ms for grace in graces) / 1000
+        settles_ms = min(planning.next_settled_at_ms(planned_ms, grace) for grace in graces)
+        settles_s = max(0, settles_ms - now_ms) / 1000
         if done.left:
             return min(done.wait_s, settles_s, HEARTBEAT_S)
         return min(settles_s, HEARTBEAT_S, self._book.next_ask_s())

@@ -88,6 +88,26 @@ def test_a_start_just_after_a_close_asks_each_symbol_once(world: World) -> None:
     assert sorted(world.market.asked_for()) == [("AUSDT", 300), ("BUSDT", 300)]
 
 
+def test_what_settles_while_a_round_is_under_way_is_asked_for_in_the_next(world: World) -> None:
+    """A round of other requests lasts beyond the five seconds: no heartbeat is waited out before what is left out."""
+    feed = filled(world, "AUSDT", "BUSDT")
+    close(world, "AUSDT")
+    feed.tick_live()
+    world.clock.advance(4.5)
+    row_of, late = world.market.row, iter([1.0])
+
+    def slow(minute: int) -> list[object]:
+        world.clock.advance(next(late, 0.0))
+        return row_of(minute)
+
+    world.market.row = slow  # type: ignore[method-assign]  # the exchange takes a second over its first answer
+    world.live.reconnect()  # which has the newest candles of both read again
+    feed.tick_live()
+    assert feed.tick_candles() == 0.0
+    feed.tick_candles()
+    assert world.minutes("BUSDT") == last(600, NEWEST_MS + INTERVAL_MS)
+
+
 def test_no_candle_is_stored_before_the_gap_behind_it(world: World) -> None:
     """Three minutes are missed, the fourth comes: it is stored only together with the three, which are asked for."""
     feed = filled(world, "AUSDT")

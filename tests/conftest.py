@@ -1,4 +1,4 @@
-"""What tests share: a real Redis for whoever asks for one, and properties that no busy machine can fail."""
+"""What tests share: a real Redis for whoever asks for one, and properties that no busy machine or day can fail."""
 
 from collections.abc import Iterator
 
@@ -8,10 +8,14 @@ from redis import Redis
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
+from tests.support import scale
 from tests.support.redis_server import RedisServer
 
 # By default an example that takes 200 ms, or slow generation, is a failure: on a loaded machine that says nothing.
-settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The examples are the same in every run of the suite, and others where it is made larger.
+settings.register_profile(
+    "busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=not scale.is_scaled()
+)
 settings.load_profile("busy machine")
 
 

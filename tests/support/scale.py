@@ -8,6 +8,11 @@ VARIABLE = "QUANTUM_SOAK"
 _TIMES = float(os.environ.get(VARIABLE, "1"))
 
 
+def is_scaled() -> bool:
+    """Tell whether this is a larger run, which also draws anew what the suite draws the same each time."""
+    return _TIMES != 1
+
+
 def scaled(count: int) -> int:
     """Multiply a count of kills, messages or rounds by what the environment says, 1 where it says nothing."""
     return max(1, round(count * _TIMES))
@@ -23,7 +28,7 @@ def model_settings(*, examples: int, steps: int) -> settings:
     return settings(
         max_examples=scaled(examples),
         stateful_step_count=steps,
-        derandomize=_TIMES == 1,
+        derandomize=not is_scaled(),
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),

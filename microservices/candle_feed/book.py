@@ -84,7 +84,8 @@ class Book:
                     continue
                 window = windows[symbol in covered]
                 missing[symbol] = history.missing(window, now)
-                if missing[symbol]:  # what is asked anyhow asks for the newest too: a stream may begin after its close
+                if window.last_ms in missing[symbol][-1:]:
+                    # By stream the newest would be left for this gap before it, or came before the stream began.
                     missing[symbol] = history.missing(windows[False], now)
                 if history.verify_at <= now and window.last_ms in history.stored:
                     verify.append(planning.verification(symbol, window))

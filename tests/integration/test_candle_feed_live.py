@@ -88,6 +88,27 @@ def test_a_start_just_after_a_close_asks_each_symbol_once(world: World) -> None:
     assert sorted(world.market.asked_for()) == [("AUSDT", 300), ("BUSDT", 300)]
 
 
+def test_while_depth_is_filled_the_newest_is_left_to_the_stream(world: World) -> None:
+    """Older candles are missing all the while: the newest one is not asked for in the time that a stream has."""
+    feed = world.feed("AUSDT", candles_weight_per_min=10)
+    feed.tick_live()
+    feed.tick_candles()
+    assert world.minutes("AUSDT") == last(600)
+    world.redis.zremrangebyrank(candles.key("AUSDT"), 0, 99)
+    close(world)
+    feed = world.feed("AUSDT", candles_weight_per_min=10)  # a new process, which finds depth missing
+    world.clock.advance(2)
+    feed.tick_live()
+    asked = len(world.market.asked())
+    feed.tick_candles()
+    newest = NEWEST_MS + INTERVAL_MS
+    assert len(world.market.asked()) > asked
+    assert all(int(request.query["endTime"]) < newest for request in world.market.asked()[asked:])
+    world.live.say("AUSDT", world.market.row(newest))
+    feed.tick_live()
+    assert world.minutes("AUSDT") == last(600, newest)
+
+
 def test_what_settles_while_a_round_is_under_way_is_asked_for_in_the_next(world: World) -> None:
     """A round of other requests lasts beyond the five seconds: no heartbeat is waited out before what is left out."""
     feed = filled(world, "AUSDT", "BUSDT")

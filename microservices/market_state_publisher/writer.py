@@ -1,4 +1,8 @@
-"""Writes what is published: each symbol's hash, its lifetime and its stream entry together or not at all."""
+"""Writes what is published: each symbol's hash, its lifetime and its stream entry in one transaction.
+
+No reader meets one without the others, and an outage leaves all or none. Where Redis refuses one of them alone, because
+a key is of another type, the others are done all the same: the symbol counts as refused.
+"""
 
 import math
 from collections.abc import Mapping

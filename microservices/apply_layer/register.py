@@ -89,8 +89,9 @@ class Register:
         """List whom to judge now: those named since the last call, `changed`, and those whose time has come."""
         with self._lock:
             named, self._named = self._named, set()
-            startable = [waiting.plan for waiting in self._room.startable() if self.may_start(waiting.plan)]
-            chosen = {plan.plan_id for plan in startable[: len(self._idle)]}
+            startable = [waiting.plan for waiting in self._room.startable() if self._is_free_for(waiting.plan)]
+            first = [plan for plan in startable if plan.is_exit] or startable
+            chosen = {plan.plan_id for plan in first[: len(self._idle)] if self._has_worker_for(plan)}
             return self._room.due({*named, *changed, *chosen}, now_s)
 
     def without_permits(self) -> list[WaitingPlan]:
@@ -124,11 +125,14 @@ class Register:
     def may_start(self, work: Plan | Job) -> bool:
         """Tell whether an order may be sent now: a worker is idle, and the symbol is free for it.
 
-        An OPEN leaves the last idle worker to an exit, where there is more than one.
+        An OPEN leaves the last idle worker to an exit, where there is more than one, and every worker to exits that
+        wait for nothing else: one may have become idle since they were judged.
         """
         with self._lock:
-            needed = 1 if work.is_exit or self._workers < 2 else 2
-            return len(self._idle) >= needed and not any(self._blocks(job, work) for job in self._jobs.values())
+            if not (self._has_worker_for(work) and self._is_free_for(work)):
+                return False
+            exits = (waiting.plan for waiting in self._room.startable() if waiting.plan.is_exit)
+            return work.is_exit or not any(self._is_free_for(plan) for plan in exits)
 
     def queue(self, job: Job) -> None:
         """Have a job sent as soon as a worker is idle and its symbol is free."""
@@ -140,7 +144,7 @@ class Register:
         """Hand queued jobs to idle workers, as far as there are any."""
         with self._lock:
             for job in list(self._backlog):
-                if self._idle and not any(self._blocks(other, job) for other in self._jobs.values()):
+                if self._idle and self._is_free_for(job):
                     self._backlog.remove(job)
                     self._sending.add(job.plan_id)
                     self._idle.popleft().assign(job)
@@ -162,6 +166,12 @@ class Register:
             self._sending.discard(job.plan_id)
             self._jobs.pop(job.plan_id, None)
             self._entries.pop(job.entry_id, None)
+
+    def _has_worker_for(self, work: Plan | Job) -> bool:
+        return len(self._idle) >= (1 if work.is_exit or self._workers < 2 else 2)
+
+    def _is_free_for(self, work: Plan | Job) -> bool:
+        return not any(self._blocks(job, work) for job in self._jobs.values())
 
     def _blocks(self, job: Job, work: Plan | Job) -> bool:
         if job.symbol != work.symbol or job.plan_id == work.plan_id:

@@ -157,3 +157,36 @@ def test_ready_plans_are_judged_as_workers_allow() -> None:
         waiting.has_all(look_at_s=99.0, is_held=False)
     register.due(0.0)
     assert [waiting.plan.plan_id for waiting in register.due(3.0)] == ["e1"]
+
+
+def test_an_open_does_not_start_while_an_exit_waits_for_a_worker() -> None:
+    """Workers that become idle while a round of judging is under way are the exits' that it has passed already."""
+    register, _ = register_with(3)
+    register.wait(a_plan(plan_id="e1", symbol="ETHUSDT"), (Gate.P33,), 0.0)
+    waiting = register.waiting("e1")
+    assert waiting is not None
+    assert register.may_start(an_open(plan_id="o1")), "the exit's permit is not there yet"
+    waiting.has_all(look_at_s=99.0, is_held=False)
+    assert not register.may_start(an_open(plan_id="o1"))
+    waiting.has_all(look_at_s=99.0, is_held=True)
+    assert register.may_start(an_open(plan_id="o1")), "the exit waits for a back-off"
+    waiting.has_all(look_at_s=99.0, is_held=False)
+    register.sent(begin(register, a_job(a_plan(plan_id="e0", symbol="ETHUSDT"))))
+    assert register.may_start(an_open(plan_id="o1")), "the exit waits for another exit of its symbol"
+
+
+def test_ready_opens_are_judged_once_no_exit_waits_for_a_worker() -> None:
+    """A free worker is the exits'; without one an open gets it, unless it is the last."""
+    register, workers = register_with(3, idle=2)
+    plans = (an_open(plan_id="o1", entry_id="1-0", symbol="S1"), a_plan(plan_id="e1", entry_id="2-0", symbol="S2"))
+    for plan in plans:
+        register.wait(plan, (Gate.P33,), 0.0)
+        waiting = register.waiting(plan.plan_id)
+        assert waiting is not None
+        waiting.has_all(look_at_s=99.0, is_held=False)
+    register.due(0.0)
+    assert [waiting.plan.plan_id for waiting in register.due(3.0)] == ["e1"]
+    begin(register, a_job(plans[1]))
+    assert register.due(3.0) == [], "one worker is left"
+    register.idle(workers[2])
+    assert [waiting.plan.plan_id for waiting in register.due(3.0)] == ["o1"]

@@ -112,7 +112,7 @@ def test_one_symbols_orders_go_one_after_the_other(desk: Desk) -> None:
     desk.paper.fault({"fault": "latency", "seconds": 0.4, "method": "POST", "path": ORDER_PATH})
     with desk.running():
         first = desk.exit()
-        wait_until(lambda: desk.redis.hlen("quantum:apply:open") == 1)
+        wait_until(desk.posts, what="the first order")
         second = desk.exit()
         assert desk.world.await_result(first).executed
         assert desk.world.await_result(second).executed

@@ -5,7 +5,8 @@ import types
 from collections.abc import Callable
 from decimal import Decimal
 from enum import Enum
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from functools import cache
+from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -25,7 +26,15 @@ from microservices.contracts.fields import (
 )
 
 S = TypeVar("S", bound=msgspec.Struct)
-_hints: dict[type, dict[str, Any]] = {}
+
+
+class _Field(NamedTuple):
+    """One field of a struct: its name there and in Redis, its type, and whether it must be there."""
+
+    name: str
+    redis_name: str
+    kind: Any
+    required: bool
 
 
 def encode(struct: msgspec.Struct) -> WrittenFields:
@@ -64,16 +73,24 @@ def from_text(fields: dict[str, str], kind: type[S], what: str) -> S:
     Raises:
         Unreadable: a field is missing or not of its type.
     """
-    if kind not in _hints:
-        _hints[kind] = get_type_hints(kind)
     values = {}
-    for field in msgspec.structs.fields(kind):
-        given = fields.get(field.encode_name, "")
+    for field in _fields(kind):
+        given = fields.get(field.redis_name, "")
         if given:
-            values[field.name] = _read(given, _hints[kind][field.name], f"{what} {field.encode_name}")
+            values[field.name] = _read(given, field.kind, f"{what} {field.redis_name}")
         elif field.required:
-            raise Unreadable(what, f"{field.encode_name} is missing")
+            raise Unreadable(what, f"{field.redis_name} is missing")
     return kind(**values)
+
+
+@cache
+def _fields(kind: type[msgspec.Struct]) -> tuple[_Field, ...]:
+    """Look a struct over once: every row of every poll is read by what is found."""
+    hints = get_type_hints(kind)
+    return tuple(
+        _Field(field.name, field.encode_name, hints[field.name], field.required)
+        for field in msgspec.structs.fields(kind)
+    )
 
 
 def _redis_name(struct: msgspec.Struct, name: str) -> str:

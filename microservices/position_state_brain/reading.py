@@ -1,4 +1,4 @@
-"""Read everything that decides on a plan as it stands at one moment: one MULTI, one round trip."""
+"""Read everything that decides on a plan as it stands at one moment: one script, one round trip."""
 
 import logging
 from collections.abc import Callable
@@ -16,17 +16,19 @@ from microservices.position_state_brain.allowlist_watch import META_FIELDS, Allo
 from microservices.position_state_brain.board import Board
 from microservices.position_state_brain.books import read_baseline
 from microservices.position_state_brain.facts import Facts, Hold
+from microservices.runtime import LuaScript
 
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+FACTS = LuaScript.load(__package__, "facts.lua")
 READINGS_AT_MOST = 2
 """A universe that is published in between is read once more."""
 
 
 class _Answers(NamedTuple):
-    """What Redis answered, an error in place of a value where a key has another type."""
+    """What Redis answered, in the script's order; an error in place of a value where a key has another type."""
 
     time: Any
     kill_switch: Any
@@ -40,6 +42,9 @@ class _Answers(NamedTuple):
     baseline: Any
     instrument: Any
     universe_meta: Any
+
+
+HASHES = ("verdict", "mark", "open_claims", "ledger", "baseline")
 
 
 class FactsReader:
@@ -68,7 +73,7 @@ class FactsReader:
             if not self._watch.refresh_if_published(answers.universe_meta):
                 break
             answers = self._answers(plan)
-        seconds, microseconds = answers.time
+        seconds, microseconds = map(int, answers.time)
         now_ms = seconds * 1000 + microseconds // 1000
         return Facts(
             now_ms=now_ms,
@@ -86,21 +91,20 @@ class FactsReader:
         )
 
     def _answers(self, plan: Plan) -> _Answers:
-        symbol, plan_id = plan.symbol, plan.plan_id
-        pipeline = self._redis.pipeline(transaction=True)
-        pipeline.time()
-        pipeline.get(control.KILL_SWITCH_KEY)
-        pipeline.get(control.hold_key(symbol))
-        pipeline.exists(claim.key(plan_id))
-        pipeline.hget(claim.key(plan_id), "plan_entry_id")
-        pipeline.hgetall(position.verdict_key(plan_id))
-        pipeline.hgetall(position.inflight_key(symbol))
-        pipeline.hgetall(claim.OPEN_KEY)
-        pipeline.hgetall(position.ledger_key(symbol))
-        pipeline.hgetall(position.BASELINE_KEY)
-        pipeline.hget(universe.INSTRUMENTS_KEY, symbol)
-        pipeline.hmget(self._watch.meta_key, META_FIELDS)
-        return _Answers(*pipeline.execute(raise_on_error=False))
+        keys = [
+            control.KILL_SWITCH_KEY,
+            control.hold_key(plan.symbol),
+            claim.key(plan.plan_id),
+            position.verdict_key(plan.plan_id),
+            position.inflight_key(plan.symbol),
+            claim.OPEN_KEY,
+            position.ledger_key(plan.symbol),
+            position.BASELINE_KEY,
+            universe.INSTRUMENTS_KEY,
+            self._watch.meta_key,
+        ]
+        answers = _Answers(*FACTS(self._redis, keys, [plan.symbol, *META_FIELDS]))
+        return answers._replace(**{name: _pairs(getattr(answers, name)) for name in HASHES})
 
     def _kill_switch(self, raw: object) -> KillSwitch:
         switch, alarm = control.decode_kill_switch(raw)
@@ -109,6 +113,11 @@ class FactsReader:
             if alarm:
                 _log.error("%s", alarm)
         return switch
+
+
+def _pairs(raw: Any) -> Any:  # noqa: ANN401 - a script's answer
+    """Make of names and values in turn what HGETALL gives; an error stays one."""
+    return raw if isinstance(raw, ResponseError) else dict(zip(raw[::2], raw[1::2], strict=True))
 
 
 def _read(raw: Any, decode: Callable[[Any, str], T | None], name: str, key: str) -> T | Unreadable | None:  # noqa: ANN401 - redis-py's

@@ -21,7 +21,7 @@ readonly KEY=quantum:kill_switch
 
 # Prints what is in force, as the services read it: trimmed, lower-cased, absent stops opens, unknown stops all.
 in_force() {
-  local type raw value
+  local LC_ALL=C type raw value  # only ASCII is trimmed and lower-cased, as the services do it
   type=$(ask_redis TYPE "$KEY")
   case $type in
     none) echo "exits-only (the key is absent: no position is opened)"; return ;;
@@ -39,10 +39,10 @@ in_force() {
   esac
 }
 
-# Asks one thing; what Redis refuses ends the script.
+# Asks one thing; what Redis refuses ends the script. A NUL, which bash would drop without a word, stays a character.
 ask_redis() {
   local said
-  said=$(timeout "$REDIS_TIMEOUT_S" "${REDIS_CLI[@]}" -e "$@" 2>&1) || die "Redis: $(first_line "$said")"
+  said=$(timeout "$REDIS_TIMEOUT_S" "${REDIS_CLI[@]}" -e "$@" 2>&1 | tr '\000' '\001') || die "Redis: $(first_line "$said")"
   printf '%s' "$said"
 }
 

@@ -26,7 +26,13 @@ LTC = Instrument("TRADING", 1, "0.01", "0.001", "0.001", "5000", "20", 1, 1)
 
 @pytest.fixture
 def desk(redis_client: Redis, paper: PaperExchange, tmp_path: Path) -> Desk:
-    """Everything but the layer itself; orders have a deadline of a second."""
+    """Everything but the layer itself."""
+    return Desk(redis_client, paper, tmp_path)
+
+
+@pytest.fixture
+def hasty(redis_client: Redis, paper: PaperExchange, tmp_path: Path) -> Desk:
+    """The same, with a deadline of a second for orders: for those whose answer does not come in any case."""
     return Desk(redis_client, paper, tmp_path, APPLY_ORDER_TIMEOUT_MS="1000")
 
 
@@ -48,8 +54,9 @@ FILLED_AFTER_ALL: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("fault", FILLED_AFTER_ALL, ids=lambda fault: f"{fault['fault']}-{fault.get('reply', '')}")
-def test_an_order_that_nobody_answered_for_is_found(desk: Desk, fault: dict[str, Any]) -> None:
+def test_an_order_that_nobody_answered_for_is_found(hasty: Desk, fault: dict[str, Any]) -> None:
     """I-43: unknown is no result; the claim stays sent until the order is answered for, and nothing is sent twice."""
+    desk = hasty
     desk.paper.fault(fault)
     with desk.running():
         entry_id = desk.open()
@@ -134,7 +141,7 @@ def test_a_certain_refusal_ends_the_plan_at_once(
     """Nothing is asked for, and nothing is tried again under this plan."""
     desk.paper.fault(fault)
     with desk.running():
-        end = desk.world.await_result(desk.open(), 3)
+        end = desk.world.await_result(desk.open())
         assert (end.decision, end.error, end.retryable, end.executed) == (Decision.ERROR, error, retryable, False)
         assert len(desk.posts()) == 1
         assert desk.queries() == []
@@ -357,7 +364,7 @@ def test_an_exchange_that_is_away_places_nothing(desk: Desk) -> None:
         wait_until(lambda: desk.redis.hget(claim.STATUS_KEY, "last_ts"))
         desk.paper.stop()
         try:
-            end = desk.world.await_result(desk.open(), 5)
+            end = desk.world.await_result(desk.open())
             assert (end.error, end.retryable) == ("order_not_placed", True)
         finally:
             desk.paper.start()

@@ -119,7 +119,7 @@ def test_a_part_fill_counts_for_what_it_is(suite: Suite) -> None:
     assert_executed(suite, story, Decimal(5_000), ordered=Decimal(10_000))
     assert story.order is not None
     assert story.order.status == "EXPIRED"
-    wait_until(lambda: suite.ledger("1000PEPEUSDT") == 5_000, 5, what="the ledger to show the half")
+    wait_until(lambda: suite.ledger("1000PEPEUSDT") == 5_000, 20, what="the ledger to show the half")
 
 
 def test_an_open_above_the_largest_notional_is_blocked(suite: Suite) -> None:
@@ -154,7 +154,7 @@ def test_a_permit_is_no_order(suite: Suite, case: Held) -> None:
     suite.hold_orders(HOLD_S)
     try:
         added = suite.open("SOLUSDT")
-        wait_until(lambda: suite.permit(added), 5, what="the permit")
+        wait_until(lambda: suite.permit(added), 20, what="the permit")
         suite.command(*case.command)
         suite.let_orders_go()
         story = suite.follow(added)

@@ -115,7 +115,7 @@ def test_an_order_outlives_the_apply_layers_death(suite: Suite) -> None:
     """Killed between its POST and its result: the successor asks what became of it, and sends nothing twice (I-10)."""
     suite.fault({"fault": "latency", "seconds": 5, "method": "POST", "times": 1})
     added = suite.open("AVAXUSDT")
-    wait_until(lambda: suite.posts(added), 5, what="the order to be sent")
+    wait_until(lambda: suite.posts(added), 20, what="the order to be sent")
     suite.stop(APPLY, signal.SIGKILL)
     suite.start(APPLY)
     story = suite.follow(added)

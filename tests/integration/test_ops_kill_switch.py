@@ -63,8 +63,8 @@ def test_off_asks_first(said: str, code: int, redis_server: RedisServer, redis_c
 @pytest.mark.parametrize(
     "value",
     [
-        None, "off", " OFF\n", "\x0boff", "no_new_risk", "full_stop", "Full_Stop ", "on", "", "$(id)", "\x1b[2J", b"\xff",
-        "\u2003off", "no_new_ris\u212a", "off\x00", "o\x00ff",
+        None, "off", " OFF\n", "\x0boff", "no_new_risk", "full_stop", "Full_Stop ", "on", "", "$(id)", "\x1b[2J",
+        b"\xff", "\u2003off", "no_new_ris\u212a", "off\x00", "o\x00ff",
     ],
 )  # fmt: skip
 def test_status_shows_what_the_services_read(

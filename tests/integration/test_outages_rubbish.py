@@ -144,7 +144,7 @@ def test_an_unreadable_back_off_holds_orders_back_and_says_so(suite: Suite) -> N
     suite.redis.set(control.BACKOFF_KEY, GARBAGE)
     added = ask_exit(suite)
     line = f"waits: {control.BACKOFF_KEY} says that the exchange takes no order now, or cannot be read"
-    wait_until(lambda: line in suite.log(APPLY), 5, what="the reason for waiting")
+    wait_until(lambda: line in suite.log(APPLY), 20, what="the reason for waiting")
     assert not suite.posts(added)
     suite.redis.delete(control.BACKOFF_KEY)
     assert_ends_in(suite, added, DONE)
@@ -156,7 +156,7 @@ def test_rubbish_in_the_counters_status_delays_the_count(suite: Suite) -> None:
     assert saved is not None
     put(suite, decision.STATUS_KEY, "bytes")
     added = suite.plan(symbol=ASKED, decision=Decision.SKIP, reason_codes="meanwhile")
-    wait_until(lambda: "WRONGTYPE quantum:p35:status is a string, not a hash" in suite.log(COUNTER), 5)
+    wait_until(lambda: "WRONGTYPE quantum:p35:status is a string, not a hash" in suite.log(COUNTER), 20)
     suite.redis.delete(decision.STATUS_KEY)
     suite.redis.restore(decision.STATUS_KEY, 0, saved)
     assert suite.follow(added).result.error == "meanwhile"

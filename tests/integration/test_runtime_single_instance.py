@@ -229,7 +229,7 @@ def test_the_lease_runs_out_by_itself(redis_client: Redis, tmp_path: Path) -> No
             return False
         return True
 
-    assert wait_until(taken, 2)
+    assert wait_until(taken, 20)
     one.release()
     assert holder(redis_client) == two.instance_id
     two.release()

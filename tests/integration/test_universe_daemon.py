@@ -259,7 +259,7 @@ def test_metrics_are_served_where_asked_for(server: HttpServer, redis_server: Re
     with Daemon(PACKAGE, environment=settings) as daemon:
         wait_until(lambda: is_fresh(redis_client), 30, what="the first list")
         counted = 'universe_refreshes_total{outcome="published"} 1.0'
-        wait_until(lambda: counted in scraped(port), 5, what="the refresh to be counted")
+        wait_until(lambda: counted in scraped(port), 20, what="the refresh to be counted")
         said = scraped(port)
         assert "Metrics server started" in daemon.log()
     assert "universe_symbols 2.0" in said

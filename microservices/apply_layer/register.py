@@ -131,8 +131,7 @@ class Register:
         with self._lock:
             if not (self._has_worker_for(work) and self._is_free_for(work)):
                 return False
-            exits = (waiting.plan for waiting in self._room.startable() if waiting.plan.is_exit)
-            return work.is_exit or not any(self._is_free_for(plan) for plan in exits)
+            return work.is_exit or not self._exit_could_start()
 
     def queue(self, job: Job) -> None:
         """Have a job sent as soon as a worker is idle and its symbol is free."""
@@ -166,6 +165,10 @@ class Register:
             self._sending.discard(job.plan_id)
             self._jobs.pop(job.plan_id, None)
             self._entries.pop(job.entry_id, None)
+
+    def _exit_could_start(self) -> bool:
+        exits = (waiting.plan for waiting in self._room.startable() if waiting.plan.is_exit)
+        return any(self._is_free_for(plan) for plan in exits)
 
     def _has_worker_for(self, work: Plan | Job) -> bool:
         return len(self._idle) >= (1 if work.is_exit or self._workers < 2 else 2)

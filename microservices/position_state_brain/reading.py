@@ -45,6 +45,7 @@ class _Answers(NamedTuple):
 
 
 HASHES = ("verdict", "mark", "open_claims", "ledger", "baseline")
+"""Which of them are names and values in turn."""
 
 
 class FactsReader:

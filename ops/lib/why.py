@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass, field
 
 from ops.lib.redis_cli import Answer, Fault, RedisCli, pairs, redis_time_s, text
-from ops.lib.report import Verdict
+from ops.lib.report import Verdict, shown
 from ops.lib.why_report import Now, Story, report
 from ops.lib.why_search import EVENTS, PLANS, RESULTS, Entry, Search, Wanted, order_of
 
@@ -85,6 +85,7 @@ class Investigation:
         plan_id = asked if story.kind == "plan" else self._plan_id_of(story).encode()
         if plan_id != asked:
             keys, _ = keys_of(self._cli, plan_id)
+            keys = _of_its_entry(keys, story)
         self._complete(story, plan_id, keys)
         return story
 
@@ -154,8 +155,11 @@ class Investigation:
         results = self._search.between(RESULTS, begin_ms, begin_ms + ENDED_WITHIN_MS, wanted)
         if not results and entry_id:
             results = self._search.indexed_results(int(self._now_s * 1000), [wanted.value], wanted)
-        own = [result for result in results if result.fields.get("plan_entry_id", entry_id) == entry_id]
-        return next(iter(own or results), None)
+        if not entry_id:
+            return next(iter(results), None)
+        # Another entry's result is another story: the order of this one may be on its way.
+        own = (result for result in results if result.fields.get("plan_entry_id") in (None, "", entry_id))
+        return next(own, None)
 
 
 def keys_of(cli: RedisCli, plan_id: bytes) -> tuple[Keys, float]:
@@ -178,6 +182,18 @@ def keys_of(cli: RedisCli, plan_id: bytes) -> tuple[Keys, float]:
         if isinstance(life, int) and life > 0:
             keys.permits_s[gate] = life / 1000
     return keys, redis_time_s(moment)
+
+
+def _of_its_entry(keys: Keys, story: Story) -> Keys:
+    """Give the keys as they are where they are of the entry that is told of, else none: its id had come before."""
+    result_of = story.result.fields.get("plan_entry_id", "") if story.result else ""
+    entry_id = story.plan.id if story.plan else result_of
+    if not keys.entry_id or entry_id in ("", keys.entry_id):
+        return keys
+    story.problems.append(
+        f"the same plan id came before, as {shown(keys.entry_id)}: by the plan id that one is told of"
+    )
+    return Keys(faults=keys.faults)
 
 
 def now_of(cli: RedisCli, symbol: str, now_s: float) -> Now:

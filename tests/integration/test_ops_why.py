@@ -256,6 +256,50 @@ def test_a_duplicate_does_not_hide_the_plan_that_was_meant(redis_server: RedisSe
     assert told_of(ops_json(SCRIPT, "twice", port=redis_server.port))[:2] == (told.entry_id, told.result_id)
 
 
+def test_a_duplicates_end_is_not_told_as_the_end_of_an_order_on_its_way(
+    redis_server: RedisServer, redis_client: Redis
+) -> None:
+    """An order is sent and not answered for; the same id came again and was refused: what is told is the order."""
+    told = write(redis_client, "twice", NOW_MS - 8_000, traded=True)
+    redis_client.xtrim(result.STREAM, maxlen=0)
+    duplicate(redis_client, "twice")
+    redis_client.hset(claim.key("twice"), mapping={"plan_entry_id": told.entry_id, "state": "sent"})
+    document = ops_json(SCRIPT, "twice", port=redis_server.port)
+    assert (document["status"], document["plan"]["entry_id"], document["result"]) == ("PENDING", told.entry_id, None)
+    assert "⚠ no result: its claim is sent" in ops(SCRIPT, "twice", port=redis_server.port).stdout
+    redis_client.xtrim(plan.STREAM, maxlen=1, approximate=False)
+    document = ops_json(SCRIPT, "twice", port=redis_server.port)
+    assert (document["status"], document["plan"], document["result"]) == ("PENDING", None, None)
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_symbols_newest_plan_that_is_a_duplicate_does_not_borrow_the_first_ones_end(
+    redis_server: RedisServer, redis_client: Redis, counted: bool
+) -> None:
+    """The first of that id traded, the newest was refused: its own end is told, and that there is another."""
+    told = write(redis_client, "twice", NOW_MS - 8_000, traded=True)
+    second = duplicate(redis_client, "twice")
+    row: WrittenFields = {"plan_entry_id": told.entry_id, "state": "done", "result_id": told.result_id}
+    redis_client.hset(claim.key("twice"), mapping=row)
+    if counted:
+        count(redis_client)
+    document = ops_json(SCRIPT, "BTCUSDT", port=redis_server.port)
+    assert (document["status"], document["plan"]["entry_id"]) == ("NOT TRADED", second)
+    assert (document["result"]["fields"]["error"], document["claim"]) == ("duplicate_plan", None)
+    assert document["problems"] == [
+        f"the same plan id came before, as {told.entry_id}: by the plan id that one is told of"
+    ]
+    assert ops_json(SCRIPT, "twice", port=redis_server.port)["status"] == "TRADED"
+
+
+def duplicate(redis: Redis, plan_id: str) -> str:
+    """Add a plan of an id that was there before, and its refusal; give the plan's entry."""
+    added: Any = redis.xadd(plan.STREAM, {"plan_id": plan_id, "symbol": "BTCUSDT", "decision": "EXECUTE"})
+    refusal: WrittenFields = {"plan_id": plan_id, "plan_entry_id": added, "symbol": "BTCUSDT", "decision": "SKIP"}
+    redis.xadd(result.STREAM, refusal | {"executed": "false", "error": "duplicate_plan"})
+    return str(added, "ascii")
+
+
 def test_results_of_other_shapes_are_told(redis_server: RedisServer, redis_client: Redis) -> None:
     """Without the plan's entry id, as other executors write them: the plan is found by its id before the result."""
     redis_client.xadd(

@@ -5,11 +5,12 @@ import os
 import time
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ops.lib.redis_cli import Answer, Fault, RedisCli, pairs, redis_time_s, text
 from ops.lib.report import Verdict, shown
 from ops.lib.why_report import Now, Story, report
-from ops.lib.why_search import EVENTS, PLANS, RESULTS, Entry, Search, Wanted, order_of
+from ops.lib.why_search import EVENTS, PLANS, RESULTS, Entry, Search, Wanted, ms_of, order_of
 
 SEARCH_S = 0.12
 """For looking through plans where nothing says where: what bash, Python and redis-cli leave of 0.3 s."""
@@ -35,6 +36,15 @@ class Keys:
         """The plan's entry, where a key still knows it."""
         rows = (self.verdict, self.claim, self.open_claim)
         return next((row["plan_entry_id"] for row in rows if row.get("plan_entry_id")), "")
+
+
+class Found(NamedTuple):
+    """What was found first, and whether it is of the plan that was asked about, or the newest of the symbol."""
+
+    plan: Entry | None = None
+    result: Entry | None = None
+    event: Entry | None = None
+    kind: str = "plan"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -76,10 +86,9 @@ class Investigation:
     def of(self, asked: bytes, keys: Keys) -> Story:
         """Find the plan that is asked about, and all that belongs to it."""
         story = Story(text(asked), self._now_s)
-        found = self._search.one(PLANS, keys.entry_id) if keys.entry_id else None
-        if found is None and not keys.entry_id:
-            found, story.result, story.kind = self._by_looking(asked)
-        story.plan = found
+        found = Found(self._search.one(PLANS, keys.entry_id)) if keys.entry_id else self._by_looking(asked)
+        story.plan, story.result, story.kind = found.plan, found.result, found.kind
+        story.events = [found.event] if found.event else []
         if story.plan is None and story.result is not None:
             story.plan = self._plan_of(story.result)
         plan_id = asked if story.kind == "plan" else self._plan_id_of(story).encode()
@@ -89,27 +98,38 @@ class Investigation:
         self._complete(story, plan_id, keys)
         return story
 
-    def _by_looking(self, asked: bytes) -> tuple[Entry | None, Entry | None, str]:
-        """Find a plan, or a result, by its fields: in the newest plans, by the index, then where there is time for."""
+    def _by_looking(self, asked: bytes) -> Found:
+        """Find it by its fields: in the newest plans, by the index, then where there is time for."""
         symbol = asked.decode("utf-8", "replace").upper().encode()
         wanted = (Wanted("plan_id", asked), Wanted("symbol", symbol))
         last_ms = self._search.reach[PLANS].last_ms or 0
         recent = self._search.between(PLANS, last_ms - ENDED_WITHIN_MS, last_ms, *wanted)
         plan = _named(recent, asked)
         if plan is not None:
-            return plan, None, "plan"
-        results = self._search.indexed_results(int(self._now_s * 1000), {asked, symbol}, *wanted)
+            return Found(plan=plan)
+        results = self._search.indexed(RESULTS, int(self._now_s * 1000), {asked, symbol}, *wanted)
         result = _named(results, asked)
         if result is not None:
-            return None, result, "plan"
-        plan = recent[0] if recent else None
-        if plan is None and not results:
-            plan = self._search.newest_plan(*wanted)
-        if plan is not None and plan.fields.get("plan_id") == text(asked):
-            return plan, None, "plan"
-        if plan is not None and (not results or order_of(plan.id) >= order_of(results[0].id)):
-            return plan, None, "symbol"
-        return None, (results[0] if results else None), "symbol" if results else "plan"
+            return Found(result=result)
+        if recent and (not results or order_of(recent[0].id) >= order_of(results[0].id)):
+            return Found(plan=recent[0], kind="symbol")
+        if results:
+            return Found(result=results[0], kind="symbol")
+        return self._by_looking_further(asked, {asked, symbol}, wanted)
+
+    def _by_looking_further(self, asked: bytes, names: set[bytes], wanted: tuple[Wanted, ...]) -> Found:
+        """Find a plan that has no result (yet), or a verdict that outlived both: those are kept by their number."""
+        results_ms = self._search.reach[RESULTS].first_ms
+        until_ms = int(self._now_s * 1000) if results_ms is None else results_ms
+        verdicts = self._search.indexed(EVENTS, until_ms, names, *wanted, earlier_ms=ENDED_WITHIN_MS)
+        event = _named(verdicts, asked)
+        if event is not None:
+            return Found(event=event)
+        plan = self._search.newest(PLANS, *wanted)
+        if plan is not None:
+            return Found(plan=plan, kind="plan" if _named([plan], asked) else "symbol")
+        event = verdicts[0] if verdicts else self._search.newest(EVENTS, *wanted)
+        return Found(event=event, kind="plan" if event is None or _named([event], asked) else "symbol")
 
     def _plan_of(self, result: Entry) -> Entry | None:
         entry_id = result.fields.get("plan_entry_id", "")
@@ -120,7 +140,7 @@ class Investigation:
         return before[0] if before else None
 
     def _plan_id_of(self, story: Story) -> str:
-        entry = story.plan or story.result
+        entry = story.entry
         return entry.fields.get("plan_id", "") if entry else ""
 
     def _complete(self, story: Story, plan_id: bytes, keys: Keys) -> None:
@@ -144,6 +164,10 @@ class Investigation:
             return max(0, order_of(keys.entry_id)[0])
         if story.result is not None:
             return story.result.ms - ENDED_WITHIN_MS // 2
+        if story.events:
+            event = story.events[0]
+            planned_ms = ms_of(event.fields.get("plan_entry_id", ""))
+            return planned_ms if planned_ms >= 0 else event.ms - ENDED_WITHIN_MS // 2
         return (self._search.reach[EVENTS].last_ms or 0) - ENDED_WITHIN_MS
 
     def _result_of(self, story: Story, keys: Keys, wanted: Wanted, begin_ms: int) -> Entry | None:
@@ -154,7 +178,7 @@ class Investigation:
         entry_id = story.plan.id if story.plan else keys.entry_id
         results = self._search.between(RESULTS, begin_ms, begin_ms + ENDED_WITHIN_MS, wanted)
         if not results and entry_id:
-            results = self._search.indexed_results(int(self._now_s * 1000), [wanted.value], wanted)
+            results = self._search.indexed(RESULTS, int(self._now_s * 1000), [wanted.value], wanted)
         if not entry_id:
             return next(iter(results), None)
         # Another entry's result is another story: the order of this one may be on its way.

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ops.lib.report import MISSING, PROVEN, Verdict, epoch, shown, utc
-from ops.lib.why_search import PLANS, Entry, Reach
+from ops.lib.why_search import EVENTS, PLANS, Entry, Reach
 
 GATES = ("governor", "p26", "p33")
 PLAN_FIELDS = ("decision", "action", "side", "qty", "reduceOnly", "expected_position", "source", "reason_codes")
 RESULT_FIELDS = ("order_id", "side", "quantity", "price", "gate", "retryable", "wait_ms", "mode")
 VERDICT_FIELDS = ("allow", "reason", "plan_entry_id")
 CLAIM_FIELDS = ("state", "client_order_id", "qty", "claimed_at_ms", "sent_at_ms", "done_at_ms")
+_CALLED = {PLANS: "plans", EVENTS: "verdicts"}
 NONE_OF_GATE = "no verdict in the stream: not installed, never asked, or longer ago than the stream reaches"
 
 
@@ -43,15 +44,24 @@ class Story:
     permits_s: dict[str, float] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     reach: dict[str, Reach] = field(default_factory=dict)
-    looked_back_to_ms: int | None = None
+    looked_back_to_ms: dict[str, int] = field(default_factory=dict)
+    """Of streams that were looked through only so far, for want of time."""
     now: Now = field(default_factory=Now)
 
     @property
     def symbol(self) -> str:
         """The symbol it is about; empty where nothing names one."""
-        entries = (self.plan, self.result, *self.events)
-        named = next((entry.fields["symbol"] for entry in entries if entry and entry.fields.get("symbol")), "")
+        named = next((entry.fields["symbol"] for entry in self._entries if entry.fields.get("symbol")), "")
         return named or self.claim.get("symbol", "")
+
+    @property
+    def entry(self) -> Entry | None:
+        """What says most of it: the plan, else the result, else a verdict."""
+        return next(iter(self._entries), None)
+
+    @property
+    def _entries(self) -> list[Entry]:
+        return [entry for entry in (self.plan, self.result, *self.events) if entry]
 
     @property
     def is_known(self) -> bool:
@@ -78,7 +88,7 @@ def report(story: Story) -> Verdict:
 
 
 def _title(story: Story) -> str:
-    entry = story.plan or story.result
+    entry = story.entry
     plan_id = shown(entry.fields.get("plan_id", "") if entry else story.asked)
     return f"{plan_id}, the newest plan of {shown(story.asked)}" if story.kind == "symbol" else plan_id
 
@@ -202,10 +212,8 @@ def _reach_lines(story: Story) -> list[str]:
         name = stream.removeprefix("quantum:stream:")
         back = "is empty" if reach.first_ms is None else f"back to {utc(reach.first_ms / 1000)}"
         lines.append(f"REACH   {name} {back}, {reach.entries} entries")
-    if story.looked_back_to_ms is not None:
-        lines.append(
-            f"⚠ plans were looked through only back to {utc(story.looked_back_to_ms / 1000)}, for want of time"
-        )
+    for stream, back_ms in story.looked_back_to_ms.items():
+        lines.append(f"⚠ {_CALLED[stream]} were looked through only back to {utc(back_ms / 1000)}, for want of time")
     return lines
 
 
@@ -229,7 +237,7 @@ def _facts(story: Story) -> dict[str, Any]:
         "symbol_reasons_1h": story.now.symbol_reasons,
         "top_reasons_age_s": story.now.age_s,
         "reach": reach,
-        "looked_back_to": _s(story.looked_back_to_ms),
+        "looked_back_to": {stream: back_ms / 1000 for stream, back_ms in story.looked_back_to_ms.items()},
     }
 
 

@@ -75,8 +75,8 @@ class Search:
         self._cli = cli
         self._deadline_s = deadline_s
         self.reach: dict[str, Reach] = {}
-        self.looked_back_to_ms: int | None = None
-        """Where looking through the plans ended for want of time; None where it did not."""
+        self.looked_back_to_ms: dict[str, int] = {}
+        """Where looking through a stream ended for want of time; a stream in which it did not is not named."""
 
     def look(self) -> None:
         """See how far back each stream goes.
@@ -104,29 +104,33 @@ class Search:
         found, _ = self._through(stream, self._pieces(stream, from_ms, to_ms), wanted)
         return found
 
-    def newest_plan(self, *wanted: Wanted) -> Entry | None:
-        """Look back through the plans until one is found or time is up."""
-        reach = self.reach[PLANS]
+    def newest(self, stream: str, *wanted: Wanted) -> Entry | None:
+        """Look back through a stream until one is found or time is up."""
+        reach = self.reach[stream]
         if reach.first_ms is None or reach.last_ms is None:
             return None
-        pieces = self._pieces(PLANS, reach.first_ms, reach.last_ms)
-        found, left = self._through(PLANS, pieces, wanted, first=True, until_s=self._deadline_s)
+        pieces = self._pieces(stream, reach.first_ms, reach.last_ms)
+        found, left = self._through(stream, pieces, wanted, first=True, until_s=self._deadline_s)
         if not found and left:
-            self.looked_back_to_ms = ms_of(left[0].newest.lstrip("("))
+            self.looked_back_to_ms[stream] = ms_of(left[0].newest.lstrip("("))
         return found[0] if found else None
 
-    def indexed_results(self, now_ms: int, names: Iterable[bytes], *wanted: Wanted) -> list[Entry]:
-        """Give the newest results that the index leads to: of the newest minute that holds any.
+    def indexed(
+        self, stream: str, until_ms: int, names: Iterable[bytes], *wanted: Wanted, earlier_ms: int = 0
+    ) -> list[Entry]:
+        """Give the newest entries that the index leads to: of the newest minute that holds any.
 
         Args:
-            now_ms: the time on Redis's clock.
+            stream: the results, or what goes before them.
+            until_ms: what is of a later minute is passed over.
             names: plan id or symbol, as the index notes them.
             wanted: the fields that tell.
+            earlier_ms: how long before a plan's result its entry may be.
         """
-        first_ms = self.reach[RESULTS].first_ms
+        first_ms = self.reach[stream].first_ms
         if first_ms is None:
             return []
-        newest = now_ms // MINUTE_MS + 1
+        newest = until_ms // MINUTE_MS + 1
         oldest = max(first_ms // MINUTE_MS, newest - MINUTES_AT_MOST)
         marks = [crc32(name).to_bytes(4, "big") for name in names]
         questions: list[tuple[Word, ...]] = [
@@ -135,8 +139,8 @@ class Search:
         ]
         minutes = [minute for answer in self._cli.ask(*questions) for minute in _whole_numbers(answer)]
         for minute in minutes[:MINUTES_LOOKED_AT]:
-            pieces = self._pieces(RESULTS, minute * MINUTE_MS, minute * MINUTE_MS + MINUTE_MS - 1)
-            found, _ = self._through(RESULTS, pieces, wanted, first=True)
+            pieces = self._pieces(stream, minute * MINUTE_MS - earlier_ms, minute * MINUTE_MS + MINUTE_MS - 1)
+            found, _ = self._through(stream, pieces, wanted, first=True)
             if found:
                 return found
         return []

@@ -229,6 +229,26 @@ def test_a_plan_without_a_result_is_told_by_its_deny_or_its_claim(
     assert "⚠ no result: its claim is sent" in ops(SCRIPT, "alone", port=redis_server.port).stdout
 
 
+@pytest.mark.parametrize("counted", [True, False])
+@pytest.mark.parametrize("asked", ["p-old", "BTCUSDT"])
+def test_a_verdict_is_found_where_plan_and_result_were_trimmed_away(
+    redis_server: RedisServer, redis_client: Redis, asked: str, counted: bool
+) -> None:
+    """Verdicts are kept by their number and may be older than any plan; with the index or without."""
+    fill(redis_client, Mine("p-older", NOW_MS - 29 * HOUR_MS), Mine("p-old", NOW_MS - 28 * HOUR_MS))
+    if counted:
+        count(redis_client)
+    for stream in (plan.STREAM, result.STREAM):
+        redis_client.xtrim(stream, minid=f"{NOW_MS - 20 * HOUR_MS}", approximate=False)
+    document = ops_json(SCRIPT, asked, port=redis_server.port)
+    assert (document["exit"], document["status"], document["plan"], document["result"]) == (0, "DENIED", None, None)
+    assert [(each["gate"], each["reason"]) for each in document["verdicts"]] == [("p33", "cooldown_in_flight")]
+    assert (document["symbol"], document["looked_back_to"]) == ("BTCUSDT", {})
+    done = ops(SCRIPT, asked, port=redis_server.port)
+    assert "❌ denied by p33: cooldown_in_flight; there is no result of it" in done.stdout
+    assert done.stdout.startswith("WHY     p-old")
+
+
 def test_what_was_trimmed_away_is_told_by_what_is_left(redis_server: RedisServer, redis_client: Redis) -> None:
     """The verdict lives 24 h: with empty streams it alone speaks, and the streams say that they are empty."""
     told = write(redis_client, "p-1", NOW_MS - 4_000)
@@ -382,7 +402,7 @@ def test_how_far_it_looked_is_said(
         monkeypatch.setattr(why, "SEARCH_S", 0.0)
         verdict = why.prove(cli, Namespace(what="never"))
     assert verdict.exit_code == 3
-    assert begin_ms / 1000 < verdict.facts["looked_back_to"] < NOW_MS / 1000
+    assert begin_ms / 1000 < verdict.facts["looked_back_to"][plan.STREAM] < NOW_MS / 1000
     assert [line for line in verdict.lines if said in line]
 
 

@@ -43,8 +43,9 @@ def ops(
 
 
 def ops_json(script: str, *arguments: str, port: int, path: str | None = None, **environment: str) -> dict[str, Any]:
-    """Run it with --json; check that its document says what its exit code says."""
+    """Run it with --json; check its document against its schema, and that it says what its exit code says."""
     done = ops(script, *arguments, "--json", port=port, path=path, **environment)
+    checked(script, done.stdout)
     document: dict[str, Any] = json.loads(done.stdout)
     assert document["exit"] == done.returncode, done.stdout
     return document

@@ -126,11 +126,126 @@ class DecisionsDocument(Document, kw_only=True):
     service: ServiceDocument
 
 
-SCHEMAS: dict[str, type[Document]] = {
+_UNIVERSE_FIELDS = [(each.name, each.type) for each in msgspec.structs.fields(UniverseFacts)]
+UniverseDocument = msgspec.defstruct("UniverseDocument", _UNIVERSE_FIELDS, bases=(Document,), kw_only=True)
+"""ops/proof_universe.sh."""
+
+
+class OrderDocument(Document, kw_only=True):
+    """ops/proof_order_id.sh."""
+
+    proof: str
+    count: int
+    looked_at: int
+    symbol_asked: str | None
+    plan_id_asked: str | None
+    found: dict[str, str] | None
+    newest: dict[str, str] | None = None
+
+
+class SampleDocument(msgspec.Struct, forbid_unknown_fields=True):
+    """One permit."""
+
+    key: str
+    ttl_s: int | None
+    fault: str
+    allow: bool | None
+    symbol: str | None
+    safe_qty: str | None
+    reason: str | None
+
+
+class DecisionDocument(msgspec.Struct, forbid_unknown_fields=True):
+    """A gate's last decision."""
+
+    entry_id: str
+    age_s: float
+    plan_id: str
+    symbol: str
+    allow: str
+    reason: str
+
+
+class GateDocument(msgspec.Struct, forbid_unknown_fields=True):
+    """One permit source."""
+
+    gate: str
+    required: bool
+    works: bool
+    keys: int
+    valid: int
+    faults: list[str]
+    samples: list[SampleDocument]
+    last_decision: DecisionDocument | None
+    heartbeat_age_s: float | None
+    unit: str | None
+
+
+class PermitsDocument(Document, kw_only=True):
+    """ops/permit_audit.sh."""
+
+    audit: str
+    total: int
+    gates: list[GateDocument]
+
+
+class EntryDocument(msgspec.Struct, forbid_unknown_fields=True):
+    """An entry of a stream."""
+
+    entry_id: str
+    age_s: float
+    fields: dict[str, str]
+
+
+class VerdictDocument(msgspec.Struct, forbid_unknown_fields=True):
+    """What a gate said, with its figures."""
+
+    gate: str
+    reason: str
+    safe_qty: str
+    allow: bool
+    entry_id: str
+    age_s: float
+    context: dict[str, Any]
+
+
+class ReachDocument(msgspec.Struct, forbid_unknown_fields=True):
+    """How far back a stream goes."""
+
+    entries: int
+    first: float | None
+    last: float | None
+
+
+class WhyDocument(Document, kw_only=True):
+    """ops/why.sh."""
+
+    why: str
+    kind: str | None
+    symbol: str | None
+    plan: EntryDocument | None
+    verdicts: list[VerdictDocument]
+    permits_s: dict[str, float]
+    claim: dict[str, str] | None
+    result: EntryDocument | None
+    kill_switch: str | None
+    hold: str | None
+    top_reasons_1h: dict[str, str]
+    symbol_reasons_1h: dict[str, str]
+    top_reasons_age_s: float | None
+    reach: dict[str, ReachDocument]
+    looked_back_to: dict[str, float]
+
+
+SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "proof_p33_universe.sh": P33Document,
     "proof_p33_universe_source.sh": SourceDocument,
     "verify_marketstate_metrics.sh": MarketStateDocument,
     "proof_p35_decision_intelligence.sh": DecisionsDocument,
+    "proof_universe.sh": UniverseDocument,
+    "proof_order_id.sh": OrderDocument,
+    "permit_audit.sh": PermitsDocument,
+    "why.sh": WhyDocument,
 }
 
 
@@ -140,4 +255,5 @@ def checked(script: str, text: str) -> Any:
     Raises:
         msgspec.ValidationError: it is not.
     """
-    return msgspec.json.decode(text, type=SCHEMAS[script])
+    could_look = len(msgspec.json.decode(text, type=dict[str, Any])) > len(CannotTell.__struct_fields__)
+    return msgspec.json.decode(text, type=SCHEMAS[script] if could_look else CannotTell)

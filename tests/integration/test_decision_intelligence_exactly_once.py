@@ -155,13 +155,14 @@ def tick(instance: DecisionIntelligence) -> None:
 
 def test_what_a_dead_consumer_left_is_taken_over(redis_client: Redis, clock: FakeClock) -> None:
     """Not before it was idle for its time, and all of it after."""
-    instance = service(redis_client, clock, p35_claim_idle_ms=150)
-    instance.consume()
+    patient = service(redis_client, clock, "patient", p35_claim_idle_ms=3_600_000)
+    patient.consume()
     add(redis_client, [SKIP] * 250)
     deliver_to(redis_client, "dead", 250)
-    instance.consume()
+    clock.advance(3_600)  # time to look, by its own clock; Redis's says that nothing was idle for so long
+    patient.consume()
     assert total(redis_client) == 0
-    run_dry(redis_client, clock, instance)
+    run_dry(redis_client, clock, service(redis_client, clock, p35_claim_idle_ms=150))
     assert total(redis_client) == 250
 
 

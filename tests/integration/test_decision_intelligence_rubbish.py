@@ -11,7 +11,7 @@ from redis import Redis
 from microservices.contracts import decision
 from tests.support.clock import FakeClock
 from tests.support.counting import GROUP, STREAM, counted, service, status
-from tests.support.scale import scaled
+from tests.support.scale import is_scaled, scaled
 
 KNOWN = [b"decision", b"executed", b"error", b"reason", b"details", b"symbol", b"timestamp", b"plan_id"]
 TELLING = [b"SKIP", b"execute", b"True", b"false", b"duplicate_plan:x", b"\xff\xfe", b"{", b"NaN", b"1e400", b"0", b" "]
@@ -33,7 +33,7 @@ PAIRS = st.lists(st.tuples(st.sampled_from(KNOWN) | st.binary(max_size=8), VALUE
 @settings(
     max_examples=scaled(40),
     deadline=None,
-    derandomize=True,
+    derandomize=not is_scaled(),
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )

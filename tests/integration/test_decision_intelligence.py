@@ -152,6 +152,23 @@ def test_what_cannot_be_counted_is_put_aside_and_blocks_nothing(redis_client: Re
     assert (status(redis_client).dead_letter_total, status(redis_client).lost_total) == (1, 0)
 
 
+def test_dead_letters_are_kept_up_to_their_number(
+    redis_client: Redis, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rubbish without end does not fill the Redis that carries the permits: the oldest go, the total goes on."""
+    monkeypatch.setattr(decision, "DEAD_LETTER_MAXLEN", 100)
+    redis_client.config_set("stream-node-max-entries", 10)  # Redis cuts whole nodes
+    try:
+        ids = add(redis_client, [{"decision": b"\xff"}] * 450)
+        run_dry(redis_client, clock, service(redis_client, clock))
+    finally:
+        redis_client.config_set("stream-node-max-entries", 100)
+    assert 100 <= redis_client.xlen(decision.DEAD_LETTER_STREAM) <= 120
+    newest: Any = redis_client.xrevrange(decision.DEAD_LETTER_STREAM, count=1)
+    assert newest[0][1][b"id"].decode() == ids[-1]
+    assert status(redis_client).dead_letter_total == 450
+
+
 def test_a_bucket_stays_within_its_bounds_over_batches_and_instances(redis_client: Redis, clock: FakeClock) -> None:
     """What is beyond them counts under __other__, nothing is dropped, and what was known before still counts."""
     caps: Any = {"p35_max_reasons": 20, "p35_max_symbol_reasons": 50, "p35_batch_size": 70}

@@ -242,6 +242,20 @@ def test_a_slow_consumers_commit_after_its_group_was_deleted_counts_nothing_twic
     assert (total(redis_client), status(redis_client).lost_total) == (60, 0)
 
 
+def test_a_commit_into_a_group_that_is_gone_does_not_move_where_it_is_made_again(
+    redis_client: Redis, clock: FakeClock
+) -> None:
+    """It took nothing out of a pending list, so that nothing of it is done: all of it is delivered anew."""
+    instance = service(redis_client, clock)
+    add(redis_client, [SKIP] * 60)
+    with instance._consumer.rows() as rows:
+        redis_client.xgroup_destroy(STREAM, GROUP)
+        instance._commit(rows)
+    assert (total(redis_client), status(redis_client).last_id) == (0, "")
+    run_dry(redis_client, clock, instance)
+    assert (total(redis_client), status(redis_client).lost_total) == (60, 0)
+
+
 def test_a_group_made_by_somebody_at_the_start_counts_nothing_again(redis_client: Redis, clock: FakeClock) -> None:
     """An operator's or a script's XGROUP CREATE at 0, or SETID back: acked, not counted, and told."""
     instance = service(redis_client, clock)

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from microservices.contracts import decision
+from microservices.decision_intelligence import account
 from microservices.decision_intelligence.batch import Limits, commit_calls
 from microservices.decision_intelligence.message import Reader
 from microservices.decision_intelligence.sending import send_as_made
@@ -332,6 +333,20 @@ def test_entries_trimmed_unread_are_lost_and_counted_as_such(redis_client: Redis
     assert status(redis_client).lost_total == 0
     run_dry(redis_client, clock, instance)
     assert (total(redis_client), status(redis_client).lost_total) == (40, 70)
+
+
+def test_a_loss_that_two_instances_see_at_once_is_counted_once(redis_client: Redis, clock: FakeClock) -> None:
+    """Both have looked before either writes it down: the second's judgement is of books that have changed."""
+    instance = service(redis_client, clock)
+    add(redis_client, [SKIP] * 10)
+    run_dry(redis_client, clock, instance)
+    add(redis_client, [SKIP] * 20)
+    redis_client.xtrim(STREAM, maxlen=0)
+    first, second = account._seen(redis_client), account._seen(redis_client)
+    assert first[0].judgement.lost == second[0].judgement.lost == 20
+    assert [account._recorded(redis_client, *each) for each in (first, second)] == [True, False]
+    run_dry(redis_client, clock, instance)
+    assert (total(redis_client), status(redis_client).lost_total) == (10, 20)
 
 
 @pytest.mark.parametrize("owner", ["one", "dead"])

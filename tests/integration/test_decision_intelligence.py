@@ -407,8 +407,8 @@ def test_the_figures_are_measured(redis_client: Redis, clock: FakeClock) -> None
     assert REGISTRY.get_sample_value("quantum_p35_snapshot_timestamp_seconds") == clock.now()
 
 
-def test_a_snapshot_of_buckets_filled_to_the_caps_is_quick(redis_client: Redis, clock: FakeClock) -> None:
-    """Sixty buckets of a hundred reasons and four hundred breakdowns: well below a second even on a busy machine."""
+def test_a_snapshot_of_buckets_filled_to_the_caps_is_whole(redis_client: Redis, clock: FakeClock) -> None:
+    """Sixty buckets of a hundred reasons and four hundred breakdowns; the benchmark says how long that takes."""
     minute = int(clock.now() // 60)
     reasons = sorted(f"reason_{number}" for number in range(100))
     bucket: dict[Any, Any] = {decision.reason_field(reason): 3 for reason in reasons}
@@ -418,9 +418,7 @@ def test_a_snapshot_of_buckets_filled_to_the_caps_is_quick(redis_client: Redis, 
         pipeline.hset(decision.bucket_key(minute - back), mapping=bucket)
     pipeline.execute()
     instance = service(redis_client, clock)
-    began = time.perf_counter()
     instance.snapshot()
-    assert time.perf_counter() - began < 1
     assert top_of(redis_client, decision.reasons_key(Window.H1)) == dict.fromkeys(reasons[:50], 180.0)
 
 

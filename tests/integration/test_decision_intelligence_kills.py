@@ -78,14 +78,14 @@ class Consumers:
     def kill(self, number: int) -> None:
         """Kill one in the middle of whatever it does, and start it anew."""
         self._running[number].kill()
-        self._running[number].wait(10)
+        self._running[number].wait(PATIENCE_S)
         self._running[number] = self._start(number)
 
     def stop(self) -> list[int]:
         """End all of them in good order; return their exit codes."""
         for process in self._running.values():
             process.send_signal(signal.SIGTERM)
-        return [process.wait(10) for process in self._running.values()]
+        return [process.wait(PATIENCE_S) for process in self._running.values()]
 
     def _start(self, number: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "microservices.decision_intelligence.main"]

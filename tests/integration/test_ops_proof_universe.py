@@ -1,6 +1,7 @@
 """ops/proof_universe.sh against worlds in which it must fail, and the one in which it must not."""
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,9 @@ def test_a_fresh_universe_is_proven_in_the_words_that_operators_grep_for(
     assert done.returncode == 0, done.stderr
     assert lines[:2] == ["Mode: paper", "Active Symbols: 25"]
     assert lines[2].startswith("Last Update: 20")
-    assert lines[3] in {"Age: 40s", "Age: 41s", "Age: 42s"}
+    age = re.fullmatch(r"Age: (\d+)s", lines[3])
+    assert age is not None
+    assert 40 <= int(age[1]) < 80
     assert lines[4] == "✅ STATUS: FRESH (recently updated)"
     assert "Error: none" in lines
     assert "Dropped: 7" in lines

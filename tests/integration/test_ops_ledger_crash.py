@@ -2,6 +2,7 @@
 
 import os
 import random
+import stat
 import subprocess
 import sys
 import tempfile
@@ -87,6 +88,20 @@ def test_a_kill_after_each_step_leaves_the_old_file_or_the_new(tmp_path: Path, s
     after = verified(ledger.read_bytes())
     assert (after.sound, after.fault) == (len(chain(data)) + 1, "")
     assert [path.name for path in tmp_path.iterdir()] == ["ledger.md"]
+
+
+def test_file_and_folder_are_on_the_disk_when_it_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut is no kill: the new file before the rename, its name in the folder after it."""
+    synced: list[tuple[bool, bool]] = []
+    ledger, real = tmp_path / "ledger.md", os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append((stat.S_ISDIR(os.fstat(descriptor).st_mode), ledger.exists()))
+        real(descriptor)
+
+    monkeypatch.setattr("ops.record.store.os.fsync", noted)
+    append(ledger, operation(), complain=pytest.fail)
+    assert synced == [(False, False), (True, True)]
 
 
 def test_a_disk_without_room_leaves_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

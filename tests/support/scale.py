@@ -10,7 +10,7 @@ _TIMES = float(os.environ.get(VARIABLE, "1"))
 
 def is_scaled() -> bool:
     """Tell whether this is a larger run, which also draws anew what the suite draws the same each time."""
-    return _TIMES != 1
+    return _TIMES > 1
 
 
 def scaled(count: int) -> int:

@@ -3,6 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 from typing import Protocol
 
 from microservices.apply_layer.jobs import Job
@@ -89,9 +90,9 @@ class Register:
         """List whom to judge now: those named since the last call, `changed`, and those whose time has come."""
         with self._lock:
             named, self._named = self._named, set()
-            startable = [waiting.plan for waiting in self._room.startable() if self._is_free_for(waiting.plan)]
-            first = [plan for plan in startable if plan.is_exit] or startable
-            chosen = {plan.plan_id for plan in first[: len(self._idle)] if self._has_worker_for(plan)}
+            startable = (waiting.plan for waiting in self._room.startable() if self._is_free_for(waiting.plan))
+            first = list(islice(startable, len(self._idle)))  # exits come first: beside one, no open is named
+            chosen = {plan.plan_id for plan in first if plan.is_exit == first[0].is_exit and self._has_worker_for(plan)}
             return self._room.due({*named, *changed, *chosen}, now_s)
 
     def without_permits(self) -> list[WaitingPlan]:

@@ -6,17 +6,15 @@ from typing import NamedTuple
 from prometheus_client.metrics import MetricWrapperBase
 
 from microservices.runtime.metrics import Reported
+from ops.deploy.catalog import PAPER_EXCHANGE, UNITS
 
 RUNTIME = "runtime"
 """Stands for the package whose metrics every service serves."""
 
 MEASURED = {
-    "universe_service": ("quantum-universe-service", 8040),
-    "market_state_publisher": ("quantum-marketstate", 8041),
-    "candle_feed": ("quantum-candle-feed", 8042),
-    "apply_layer": ("quantum-apply-layer", 8043),
-    "position_state_brain": ("quantum-position-state-brain", 8045),
-    "decision_intelligence": ("quantum-p35-decision-intelligence", 8049),
+    unit.package: (unit.name, unit.usual_port)
+    for unit in sorted(UNITS, key=lambda unit: unit.usual_port)
+    if unit is not PAPER_EXCHANGE
 }
 """Package to its unit and the port of its metrics on 127.0.0.1; the paper exchange serves none."""
 

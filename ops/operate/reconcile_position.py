@@ -18,12 +18,12 @@ from redis.exceptions import RedisError
 from microservices.contracts import claim, control, permit, position
 from microservices.contracts.fields import Unreadable, plain, shown, text
 from microservices.contracts.reason import Reason
+from microservices.contracts.universe_reader import FUTURE_TOLERANCE_S
 from microservices.runtime import CommonSettings, connect, load_settings
 from ops.operate.common import CANNOT_TELL, DONE, REFUSED, changed, guarded
 
 NAME = "reconcile_position.sh"
 HEARTBEAT_MAX_AGE_S = 3 * position.HEARTBEAT_S
-FUTURE_TOLERANCE_S = 5
 LOOK_EVERY_S = 0.2
 SCAN_COUNT = 5_000
 
